@@ -1,0 +1,217 @@
+"""A runbook as its author wrote it: frozen, complete, with nothing rendered yet.
+
+Scalars arrive as text (drrun.lang.yaml): `22:30`, `no` and `1.10` mean what they look like, and the
+types here say what each must be. A value that may hold a template stays text until the plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from drrun.model.inventory import Part
+from drrun.values import seconds
+
+NAME = r"^[a-z][a-z0-9-]{0,62}$"
+
+
+def _bool(value: object) -> object:
+    return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
+
+
+def _int(value: object) -> object:
+    if isinstance(value, str) and value.lstrip("-").isdigit():
+        return int(value)
+    return value
+
+
+def _duration(value: object) -> object:
+    return seconds(value) if isinstance(value, str) else value
+
+
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+Flag = Annotated[bool, BeforeValidator(_bool)]
+Whole = Annotated[int, BeforeValidator(_int)]
+Duration = Annotated[float, BeforeValidator(_duration), Field(gt=0)]
+Name = Annotated[str, Field(pattern=NAME)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+
+
+class InputSpec(Part):
+    """One value that the operator gives with -e NAME=VALUE."""
+
+    type: Literal["string", "int", "bool", "duration", "path", "host", "choice", "secret"] = "string"
+    """What the value must be; a path must exist and is hashed into the plan."""
+    required: Flag = False
+    """Whether a run without it is refused."""
+    default: str | None = None
+    """The value when none is given."""
+    choices: tuple[str, ...] = ()
+    """The accepted values of type choice."""
+    empty: Flag = False
+    """Whether the empty text is accepted."""
+    help: str = ""
+    """What it is, for `drrun RUNBOOK --help` and the docs."""
+
+
+class RoleSpec(Part):
+    """A group of hosts that the runbook needs."""
+
+    min: Annotated[Whole, Field(ge=0)] = 1
+    """The least number of hosts."""
+    max: Annotated[Whole, Field(ge=1)] | None = None
+    """The greatest number of hosts."""
+    odd: Flag = False
+    """Whether the number must be odd (members of a quorum)."""
+    whole: Flag = False
+    """Whether --limit may not narrow it."""
+    help: str = ""
+    """What these hosts are."""
+
+
+class Objectives(Part):
+    """What the run is measured against."""
+
+    rto: Duration | None = None
+    """The longest acceptable outage."""
+    rpo: Duration | None = None
+    """The oldest acceptable data."""
+
+
+class FactTest(Part):
+    """A fact, and what it must be."""
+
+    fact: str
+    """The fact's name, as in `drrun steps --facts`."""
+    with_: Mapping[str, object] = Field(default_factory=dict, alias="with")
+    """The fact's arguments."""
+    hosts: str | None = None
+    """Where it is asked; the step's own hosts when left out."""
+    is_: object = Field(alias="is")
+    """The value that it must have; a template is allowed."""
+    within: Duration | None = None
+    """How long to wait for it."""
+
+
+class StateNeeded(FactTest):
+    """A state that must hold before every guarded step."""
+
+
+class Guarded(Part):
+    """Which steps a rule guards."""
+
+    uses: str
+    """A step type."""
+
+
+class RuleText(Part):
+    """An ordering rule, proved on the graph for every interleaving, and read live as well."""
+
+    every: Guarded
+    """The steps that are guarded."""
+    needs_state: StateNeeded
+    """What must hold, and where."""
+    because: str
+    """The reason that an operator is shown."""
+
+
+class Retries(Part):
+    """How often a failed unit is tried again. Only where the change is safe to repeat."""
+
+    attempts: Annotated[Whole, Field(ge=1, le=100)] = 3
+    """All attempts, the first one included."""
+    delay: Duration = 2.0
+    """The wait before the second attempt."""
+    backoff: Literal["fixed", "exponential"] = "exponential"
+    """How the wait grows."""
+
+
+class Need(Part):
+    """A step that must come first."""
+
+    step: str
+    """The step's id."""
+    per: Literal["all", "host"] = "all"
+    """`host`: each host goes on as soon as its own unit is done."""
+    outcome: Literal["ok", "any"] = "ok"
+    """`any`: also after a failure that was allowed to continue."""
+
+
+def _need(value: object) -> object:
+    return {"step": value} if isinstance(value, str) else value
+
+
+NeedText = Annotated[Need, BeforeValidator(_need)]
+
+
+class Step(Part):
+    """One node of the graph."""
+
+    id: Name
+    """The step's name, unique in the runbook."""
+    uses: str
+    """The step type, as in `drrun steps`."""
+    title: str = ""
+    """One line for people."""
+    hosts: str = "controller"
+    """Where: a role, role[i], a host, !x, x & y, x | y, (x), or controller."""
+    with_: Mapping[str, object] = Field(default_factory=dict, alias="with")
+    """The step type's own fields."""
+    needs: tuple[NeedText, ...] | None = None
+    """What comes first; every earlier step when left out, nothing when empty."""
+    when: str | None = None
+    """An expression; the step is skipped when it is false."""
+    order: Literal["parallel", "serial"] = "parallel"
+    """Whether the hosts go together or one after the other."""
+    timeout: Duration | None = None
+    """How long one attempt on one host may take."""
+    retries: Retries | None = None
+    """Trying again after a failure."""
+    on_failure: Literal["stop", "continue", "undo"] = "stop"
+    """What a failure does to the run."""
+    on_unreachable: Literal["stop"] = "stop"
+    """What a host that cannot be reached does to the run."""
+    on_unknown: Literal["check", "ask", "rerun"] | None = None
+    """What to do when the result of a change was lost."""
+    requires: tuple[FactTest, ...] = ()
+    """Facts that must hold before the step."""
+    ensures: tuple[FactTest, ...] = ()
+    """Facts that must hold after the step."""
+    point_of_no_return: Flag = False
+    """From this step's first change on, undo is refused."""
+    safe_point: Flag = False
+    """Whether a run may rest here."""
+    always: Flag = False
+    """Whether it runs whatever happened, after any undo."""
+    accept_unknown: Flag = False
+    """Accepts that a dry-run cannot say what this destroying step will do."""
+    tags: Names = ()
+    """Words to select steps by."""
+
+
+class Runbook(Part):
+    """A whole runbook."""
+
+    drrun: Literal["1"]
+    """The version of this language."""
+    name: Name
+    """The runbook's name."""
+    title: str
+    """One line for people."""
+    help: str = ""
+    """What it is for, what it assumes, what it leaves behind."""
+    objectives: Objectives = Objectives()
+    """What a run is measured against."""
+    inputs: Mapping[str, InputSpec] = Field(default_factory=dict)
+    """Values that the operator gives."""
+    roles: Mapping[str, RoleSpec] = Field(default_factory=dict)
+    """Groups of hosts, bound to the inventory's groups of the same name."""
+    rules: tuple[RuleText, ...] = ()
+    """Ordering rules of this runbook, beside those that the step types carry."""
+    steps: tuple[Step, ...] = Field(min_length=1)
+    """The steps, in the order in which a person would do them."""

@@ -1,0 +1,202 @@
+"""What the engine asks of the world: hosts, disk, time, people. Adapters implement these.
+
+Rule 1: a port raises only errors of drrun.errors; foreign exceptions end at the adapter.
+Rule 2: nothing here decides anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import BinaryIO, Protocol
+
+from drrun.journal.events import Event
+from drrun.model.inventory import Target
+from drrun.values import Digest, HostName, Reply
+
+Sink = Callable[[bytes], None]
+
+
+class JobState(StrEnum):
+    """What a host says of a job. LOST, CLAIMED and ABSENT are evidence, not verdicts."""
+
+    ABSENT = "absent"
+    CLAIMED = "claimed"
+    RUNNING = "running"
+    ORPHAN = "orphan"
+    EXITED = "exited"
+    LOST = "lost"
+    ABANDONED = "abandoned"
+    FENCED = "fenced"
+    CANNOT_CLAIM = "cannot-claim"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A change on its way to a host.
+
+    `token` is `c-` + 20 hex, unique per (run, unit, change, attempt): the host refuses to run
+    one token twice. `script` is what /bin/sh runs. `witness` is the head of the journal's chain,
+    kept by the host. `timeout` is in seconds; 0 is none.
+    """
+
+    run: str
+    token: str
+    epoch: int
+    script: bytes
+    witness: Digest
+    timeout: float = 0
+    durable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class JobReport:
+    """A host's answer about one job. `out` and `err` begin at the offsets that were asked for.
+
+    `code` is set for EXITED (128 + n when a signal ended it). `why` explains LOST, ABANDONED and
+    CANNOT_CLAIM. `boot_id` is the host's present one. `out_size`, `err_size` are the full sizes
+    kept on the host; `truncated` says that the host cut the output at its cap.
+    """
+
+    state: JobState
+    boot_id: str
+    code: int | None = None
+    why: str = ""
+    out: bytes = b""
+    err: bytes = b""
+    out_size: int = 0
+    err_size: int = 0
+    truncated: bool = False
+    timed_out: bool = False
+
+
+class Line(Protocol):
+    """One open connection to one host, already acting as the user that the target asks for.
+
+    Every method raises Unreachable when the line breaks or its deadline passes; then nothing is
+    known of what was sent, and the caller must ask again on a new line.
+    """
+
+    @property
+    def host(self) -> HostName: ...
+
+    def ask(self, script: bytes, *, timeout: float, limit: int = 4 << 20) -> Reply:
+        """Run a read-only script (over stdin) to its end; keep at most `limit` bytes a stream."""
+        ...
+
+    def launch(self, job: Job) -> JobReport:
+        """Claim the job on the host and start it; on a token already claimed, only report it."""
+        ...
+
+    def poll(
+        self, run: str, token: str, *, out_from: int = 0, err_from: int = 0, wait: float = 0
+    ) -> JobReport:
+        """The job's state and its new output; blocks up to `wait` seconds while it runs."""
+        ...
+
+    def abandon(self, run: str, token: str, epoch: int) -> JobReport:
+        """Make sure that a job which is only claimed can never begin."""
+        ...
+
+    def kill(self, run: str, token: str, *, grace: float = 5) -> JobReport:
+        """End the job's process group, on an identity match only: TERM, then KILL."""
+        ...
+
+    def ack(self, run: str, token: str) -> None:
+        """Empty the job's folder but keep its claim and exit: the token stays used."""
+        ...
+
+    def fence(self, run: str, epoch: int, holder: str) -> None:
+        """Raise the epoch and take the host's lock. Raises Fenced, Refused (lock) or StepFailed."""
+        ...
+
+    def release(self, run: str, epoch: int) -> None:
+        """Give the host's lock back."""
+        ...
+
+    def append(self, path: str, source: BinaryIO, *, offset: int, timeout: float) -> None:
+        """Write the rest of `source` into the root-only file `path` from byte `offset` on."""
+        ...
+
+    def fetch(self, path: str, sink: Sink, *, offset: int = 0, timeout: float) -> None:
+        """Stream a remote file's bytes from `offset` into `sink`."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Transport(Protocol):
+    """Opens lines. Safe to call from many threads."""
+
+    def connect(self, target: Target) -> Line:
+        """Open a line. Raises ConnectError's kinds, each naming the host and the next move."""
+        ...
+
+    def fingerprint(self, target: Target) -> str:
+        """The host key that a connection must show (SHA256:…), without connecting."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Clock(Protocol):
+    """Time, and waiting for a condition."""
+
+    def now(self) -> float:
+        """Seconds since the epoch, UTC."""
+        ...
+
+    def monotonic(self) -> float: ...
+
+    def wait(self, seconds: float) -> None:
+        """Give way for up to `seconds`; returns early, raising Interrupted, when asked to stop."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a person is asked. `expect`: the exact words that mean yes, else any of `choices`."""
+
+    text: str
+    choices: tuple[str, ...] = ("yes", "no")
+    expect: str = ""
+
+
+class Prompt(Protocol):
+    """A person, perhaps."""
+
+    @property
+    def present(self) -> bool:
+        """False when nobody can answer (no terminal, --no-input)."""
+        ...
+
+    def ask(self, question: Question) -> str: ...
+
+    @property
+    def who(self) -> str:
+        """Who answers: user, key or principal, for the journal."""
+        ...
+
+
+class Journal(Protocol):
+    """One run's events: append-only, chained, on disk before the act they announce."""
+
+    @property
+    def head(self) -> Digest:
+        """The chain's last digest: handed to every host that is asked to change something."""
+        ...
+
+    def append(self, event: Event, *, durable: bool) -> None:
+        """Write one event. When `durable`, it is on disk on return. Raises StoreError for good."""
+        ...
+
+    def events(self) -> Sequence[Event]: ...
+
+    def save_output(self, name: str, data: bytes) -> None:
+        """Append bytes to the run's output file `name`."""
+        ...
+
+
+Watcher = Callable[[Event], None]
+"""Sees every event right after it is written; must never raise."""

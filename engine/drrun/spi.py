@@ -1,0 +1,366 @@
+"""All that the author of a step type imports. It fits one screen of ideas:
+
+a Fact asks a host something and changes nothing; a step's `run` reads facts and makes named
+changes; the engine decides what a read or a change does in each mode (run, dry-run, offline,
+resume, undo, fake). One `run` serves them all, so a dry-run cannot drift from the run.
+Rule 1: `run` is deterministic given the answers of its Host: no clock, no randomness, no files.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, get_args, get_origin, overload
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+from drrun.errors import DrrunError, NotKnownError, Refused, StepFailed, Unreachable
+from drrun.model.runbook import Duration, Flag, Whole
+from drrun.model.spec import FactRef, Rule
+from drrun.values import (
+    CONTROLLER,
+    Command,
+    Effect,
+    Json,
+    NotKnown,
+    Repeat,
+    Reply,
+    Secret,
+    digest,
+    seconds,
+    span,
+)
+
+T = TypeVar("T")
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+D = TypeVar("D")
+
+
+def sh(text: str, /, **env: object) -> Command:
+    """A POSIX sh script; values go in as environment variables, never by templating."""
+    return Command(text=text, env=env)
+
+
+def argv(*words: object) -> Command:
+    """One program and its arguments; nothing is ever expanded by a shell."""
+    return Command(argv=words)
+
+
+class Fact(ABC, Generic[T]):
+    """A typed, read-only question to a host. Subclass it as a frozen, slotted dataclass.
+
+    `about` names the components that the answer depends on: `service:etcd` is that of one host,
+    `@cluster` that of all. A change that touches one of them makes the answer not known.
+    """
+
+    __slots__ = ()
+    name: ClassVar[str]
+    timeout: ClassVar[float] = 30.0
+    answers: ClassVar[TypeAdapter[Any]]
+
+    def __init_subclass__(cls, **kwargs: object) -> None:
+        """Take the answer's type from `Fact[T]`."""
+        super().__init_subclass__(**kwargs)
+        for base in getattr(cls, "__orig_bases__", ()):
+            if get_origin(base) is not None and issubclass(get_origin(base), Fact):
+                cls.answers = TypeAdapter(get_args(base)[0], _parent_depth=3)
+
+    @abstractmethod
+    def about(self) -> tuple[str, ...]:
+        """The components that the answer depends on."""
+
+    @abstractmethod
+    def ask(self) -> Command:
+        """The read-only command. It must open no file for writing and leave no process."""
+
+    @abstractmethod
+    def parse(self, reply: Reply) -> T:
+        """The answer. Raises ValueError with the reason when the reply makes no sense."""
+
+    @property
+    def ref(self) -> FactRef:
+        """The fact by name and arguments, as plans and journals write it."""
+        args = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
+        return FactRef(self.name, {k: v for k, v in args.items() if v not in (None, (), "")})
+
+    @property
+    def key(self) -> str:
+        """`service.state(service=etcd)`."""
+        return self.ref.key
+
+
+class Look(Fact[T]):
+    """A fact about a file of the controller, answered in this process. Still journaled."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def look(self) -> T:
+        """The answer. Raises OSError or ValueError."""
+
+    def ask(self) -> Command:
+        """Nothing is sent anywhere."""
+        return argv("true")
+
+    def parse(self, reply: Reply) -> T:
+        """Not used: `look` answers."""
+        raise AssertionError(reply)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Predicate:
+    """A test on a fact's answer, with words for people. `before` is the answer before the change."""
+
+    text: str
+    test: Callable[[Any, Any], bool]
+
+    def holds(self, value: object, before: object = None) -> bool:
+        """Whether `value` passes."""
+        return self.test(value, before)
+
+
+CHANGED = Predicate("changed", lambda value, before: value != before)
+"""The fact's answer must differ from what it was before the change (a restart's instance id)."""
+
+
+def satisfies(text: str, test: Callable[[Any], bool]) -> Predicate:
+    """A predicate from a function; `text` completes 'must be …'."""
+    return Predicate(text, lambda value, _before: bool(test(value)))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class DoneChange:
+    """A change that the journal says was sent, for `undo`."""
+
+    name: str
+    host: str
+    before: Mapping[str, Json]
+    """FactRef.key -> the answer before the change, of each fact in `sets`."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Done:
+    """What a unit really did, for `undo`."""
+
+    changes: tuple[DoneChange, ...]
+    outputs: Mapping[str, Json]
+
+    def did(self, name: str, host: str | None = None) -> bool:
+        """Whether the change `name` was sent (on `host`)."""
+        return any(c.name == name and host in (None, c.host) for c in self.changes)
+
+    def before(self, fact: Fact[T]) -> T | None:
+        """What `fact` was before the first change that set it; None when not recorded."""
+        for change in self.changes:
+            if fact.key in change.before:
+                answer: T = fact.answers.validate_python(change.before[fact.key])
+                return answer
+        return None
+
+
+class Host(Protocol):
+    """One host, as a step sees it."""
+
+    @property
+    def name(self) -> str:
+        """The inventory's name of the host, or `controller`."""
+        ...
+
+    @property
+    def address(self) -> str: ...
+
+    @property
+    def layout(self) -> str:
+        """`systemd`, `static-pod`, `k3s` or `commands`."""
+        ...
+
+    @property
+    def vars(self) -> Mapping[str, Any]:
+        """The inventory's vars for this host."""
+        ...
+
+    @property
+    def run(self) -> str:
+        """The run's id: makes names of set-aside folders and tokens unique."""
+        ...
+
+    @overload
+    def read(self, a: Fact[A], /) -> A: ...
+    @overload
+    def read(self, a: Fact[A], b: Fact[B], /) -> tuple[A, B]: ...
+    @overload
+    def read(self, a: Fact[A], b: Fact[B], c: Fact[C], /) -> tuple[A, B, C]: ...
+    @overload
+    def read(self, a: Fact[A], b: Fact[B], c: Fact[C], d: Fact[D], /) -> tuple[A, B, C, D]: ...
+    def read(self, *facts: Fact[Any]) -> Any:
+        """The answers, asked in one round trip. In a dry-run, NotKnown for what a change touched."""
+        ...
+
+    def require(
+        self, fact: Fact[T], must: T | Predicate, *, because: str, hint: str = "", within: str = ""
+    ) -> T:
+        """The answer, which must be `must` (waited for up to `within`), else Refused or StepFailed.
+
+        Refused where nothing was changed by this unit yet, StepFailed after a change. In a dry-run
+        on something not yet known: noted as "checked at run", and the prediction goes on.
+        """
+        ...
+
+    def change(
+        self,
+        name: str,
+        command: Command,
+        *,
+        sets: Mapping[Fact[Any], Any] | None = None,
+        touches: Sequence[str] = (),
+        only_if: tuple[Fact[Any], Predicate] | None = None,
+        returns: Callable[[Reply], T] | None = None,
+        repeat: Repeat | None = None,
+        timeout: str = "",
+        within: str = "10s",
+        exits: Sequence[int] = (0,),
+    ) -> T:
+        """Make one named change, journaled before it is sent; names are unique in a unit.
+
+        After it, every fact in `sets` is read again until it holds (`within`): a change that did
+        not take is a failure. `only_if` makes it conditional. `returns` reads the output. Any exit
+        not in `exits` is a failure.
+        """
+        ...
+
+    def put(self, name: str, source: Path, dest: str, *, mode: str = "0600", owner: str = "") -> str:
+        """Copy a file of the controller to the host, verified by sha256. Gives the sha256."""
+        ...
+
+    def get(self, name: str, source: str, dest: Path) -> str:
+        """Copy a file of the host to the controller, verified by sha256. Gives the sha256."""
+        ...
+
+    def ask(self, question: str, *, expect: str = "") -> str:
+        """Ask the operator. Without a terminal the run waits (exit 6)."""
+        ...
+
+    def note(self, text: str) -> None:
+        """A line for the operator and the report."""
+        ...
+
+    def measure(self, name: str, value: float) -> None:
+        """A figure for the score and the report; `rpo` is in seconds."""
+        ...
+
+
+class Group(Protocol):
+    """All the hosts of one step, in the inventory's order, as one unit."""
+
+    @property
+    def hosts(self) -> Sequence[Host]: ...
+
+    def __getitem__(self, name: str) -> Host: ...
+
+    def role(self, expression: str) -> Sequence[Host]:
+        """The hosts of another role."""
+        ...
+
+    def read(self, fact: Fact[T], hosts: Sequence[Host] | None = None) -> Mapping[str, T]:
+        """The fact's answer on every host (of `hosts`), asked at once."""
+        ...
+
+    def choose(
+        self, name: str, fact: Fact[T], fits: Predicate, *, prefer: Fact[Any] | None = None
+    ) -> Host:
+        """One host that fits (preferring those where `prefer` is true), journaled. Raises Refused."""
+        ...
+
+    def note(self, text: str) -> None: ...
+
+    def measure(self, name: str, value: float) -> None: ...
+
+
+Outputs = Mapping[str, Any]
+
+
+class Step(BaseModel):
+    """What host steps and group steps share. Fields are the schema of `with:`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    uses: ClassVar[str]
+    effect: ClassVar[Effect] = Effect.CHANGE
+    repeat: ClassVar[Repeat] = Repeat.NEVER
+    outputs: ClassVar[tuple[str, ...]] = ()
+
+    def transitions(self) -> Mapping[Fact[Any], Any]:
+        """States that this step brings about at each of its hosts: what rules are proved on."""
+        return {}
+
+    def rules(self) -> Sequence[Rule]:
+        """What must hold before this step, in every runbook that uses it."""
+        return ()
+
+
+class HostStep(Step, ABC):
+    """A step that acts on one host at a time: one unit a host."""
+
+    @abstractmethod
+    def run(self, host: Host) -> Outputs | None:
+        """Do it. Raise StepFailed (it said no) or Refused (it must not be done)."""
+
+    def undo(self, host: Host, done: Done) -> None:
+        """The reverse of what the journal says was done. Not overridden: cannot be undone."""
+        raise NotImplementedError
+
+
+class GroupStep(Step, ABC):
+    """A step that sees many hosts at once: one unit."""
+
+    @abstractmethod
+    def run(self, group: Group) -> Outputs | None:
+        """Do it."""
+
+    def undo(self, group: Group, done: Done) -> None:
+        """The reverse of what the journal says was done. Not overridden: cannot be undone."""
+        raise NotImplementedError
+
+
+__all__ = [
+    "CHANGED",
+    "CONTROLLER",
+    "Command",
+    "Done",
+    "DoneChange",
+    "DrrunError",
+    "Duration",
+    "Effect",
+    "Fact",
+    "FactRef",
+    "Flag",
+    "Group",
+    "GroupStep",
+    "Host",
+    "HostStep",
+    "Json",
+    "Look",
+    "NotKnown",
+    "NotKnownError",
+    "Outputs",
+    "Predicate",
+    "Refused",
+    "Repeat",
+    "Reply",
+    "Rule",
+    "Secret",
+    "Step",
+    "StepFailed",
+    "Unreachable",
+    "Whole",
+    "argv",
+    "digest",
+    "satisfies",
+    "seconds",
+    "sh",
+    "span",
+]

@@ -1,0 +1,238 @@
+"""The small values that every layer speaks: names, digests, durations, outcomes, holes.
+
+Rule 1: everything here is frozen and knows nothing of files, clocks or hosts.
+Rule 2: one canonical JSON, so that a digest computed anywhere is the digest everywhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NewType, NoReturn, TypeAlias
+
+from drrun.errors import NotKnownError
+
+RunId = NewType("RunId", str)
+StepId = NewType("StepId", str)
+UnitId = NewType("UnitId", str)
+HostName = NewType("HostName", str)
+Digest = NewType("Digest", str)
+
+Json: TypeAlias = "None | bool | int | float | str | Sequence[Json] | Mapping[str, Json]"
+
+CONTROLLER = HostName("controller")
+"""The machine that drrun runs on, as a host of a step."""
+
+
+class Effect(StrEnum):
+    """How much harm a step can do. Says nothing about whether it may run twice."""
+
+    READ = "read"
+    CHANGE = "change"
+    DESTROY = "destroy"
+
+
+class Repeat(StrEnum):
+    """Whether a change may be sent again when its result is not known."""
+
+    SAFE = "safe"
+    CHECK = "check"
+    NEVER = "never"
+
+
+class Outcome(StrEnum):
+    """How a unit ended. `unknown` is neither success nor failure: somebody has to find out."""
+
+    ALREADY = "already"
+    CHANGED = "changed"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+    REFUSED = "refused"
+    UNDONE = "undone"
+
+    @property
+    def good(self) -> bool:
+        """True when what needs this unit may go on."""
+        return self in {Outcome.ALREADY, Outcome.CHANGED, Outcome.SKIPPED}
+
+
+class Grade(StrEnum):
+    """What a prediction rests on: facts read on the host, the overlay, or nothing."""
+
+    OBSERVED = "observed"
+    PREDICTED = "predicted"
+    UNKNOWN = "unknown"
+
+
+def canonical(value: object) -> bytes:
+    """`value` as canonical JSON: sorted keys, no blanks, UTF-8. Raises TypeError on non-JSON."""
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    ).encode()
+
+
+def digest(value: object) -> Digest:
+    """The sha256 of the canonical JSON of `value`, in hex."""
+    return Digest(hashlib.sha256(canonical(value)).hexdigest())
+
+
+_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?")
+
+
+def seconds(text: str) -> float:
+    """`1h30m`, `90s`, `2d`, `250ms` as seconds. Raises ValueError, naming the accepted forms."""
+    match = _DURATION.fullmatch(text.strip())
+    if match is None or not any(match.groups()):
+        raise ValueError(f"{text!r} is not a duration: write 90s, 5m, 1h30m or 2d")
+    days, hours, minutes, secs, millis = (float(part or 0) for part in match.groups())
+    return days * 86400 + hours * 3600 + minutes * 60 + secs + millis / 1000
+
+
+def span(value: float) -> str:
+    """Seconds as people say them: `0.4s`, `12s`, `3m05s`, `2h10m`."""
+    if value < 10:
+        return f"{value:.1f}s"
+    if value < 60:
+        return f"{value:.0f}s"
+    minutes, secs = divmod(round(value), 60)
+    if minutes < 60:
+        return f"{minutes}m{secs:02d}s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02d}m"
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A value that never shows itself: str() and repr() give the mask."""
+
+    _value: str = field(repr=False)
+
+    def unmask(self) -> str:
+        """The secret itself; only transports and the redactor call this."""
+        return self._value
+
+    def __str__(self) -> str:
+        return "••••••"
+
+    __repr__ = __str__
+
+
+class NotKnown:
+    """A value that only a run can give: a hole.
+
+    It may be passed on as an argument. Looking at it (truth, text, comparison) raises
+    NotKnownError, which ends the prediction of that unit; it is never a silent guess.
+    """
+
+    __slots__ = ("origin",)
+
+    def __init__(self, origin: str) -> None:
+        self.origin = origin
+
+    def __getattr__(self, name: str) -> NotKnown:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return NotKnown(f"{self.origin}.{name}")
+
+    def __getitem__(self, key: object) -> NotKnown:
+        return NotKnown(f"{self.origin}[{key!r}]")
+
+    def _look(self, *_: object) -> NoReturn:
+        raise NotKnownError(f"known after {self.origin}")
+
+    __bool__ = __str__ = __int__ = __float__ = __len__ = __iter__ = __contains__ = _look
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __format__ = __add__ = _look
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"<known after {self.origin}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What is sent to a host: either `argv`, or a POSIX sh `text`. Values travel in `env`.
+
+    Text is never templated: a value with a quote or a `$` in it stays a value.
+    """
+
+    text: str = ""
+    argv: tuple[object, ...] = ()
+    env: Mapping[str, object] = field(default_factory=dict)
+
+    def form(self) -> Json:
+        """The command with its holes typed: what the digest covers."""
+        return {
+            "text": self.text,
+            "argv": [_form(word) for word in self.argv],
+            "env": {name: _form(value) for name, value in self.env.items()},
+        }
+
+    @property
+    def digest(self) -> Digest:
+        """The identity of the command; two commands that differ in a value differ here."""
+        return digest(self.form())
+
+    @property
+    def preview(self) -> str:
+        """One line for people."""
+        import shlex
+
+        if self.argv:
+            return " ".join(
+                repr(word) if isinstance(word, NotKnown) else shlex.quote(str(word))
+                for word in self.argv
+            )
+        lines = [line.strip() for line in self.text.strip().splitlines()]
+        shown = " ".join(f"{name}={value!r}" for name, value in self.env.items())
+        body = lines[0] if len(lines) == 1 else f"{lines[0] if lines else ''} … ({len(lines)} lines)"
+        return f"{shown} {body}".strip()
+
+    def script(self) -> bytes:
+        """The bytes for `/bin/sh`. Raises NotKnownError on a hole, ValueError on a NUL byte."""
+        import shlex
+
+        head = "".join(
+            f"export {name}={shlex.quote(str(value))}\n" for name, value in self.env.items()
+        )
+        body = self.text if not self.argv else "exec " + shlex.join(str(w) for w in self.argv)
+        text = f"{head}{body}\n"
+        if "\0" in text:
+            raise ValueError("a command cannot hold a NUL byte")
+        return text.encode()
+
+
+def _form(value: object) -> Json:
+    if isinstance(value, NotKnown):
+        return {"known_after": value.origin}
+    if isinstance(value, Secret):
+        return {"secret": True}
+    return str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a command gave back. `exit` is None when the line broke before it was known."""
+
+    exit: int | None
+    stdout: bytes
+    stderr: bytes
+    truncated: bool = False
+
+    @property
+    def text(self) -> str:
+        """stdout as text; bytes that are not UTF-8 are shown, never raised on."""
+        return self.stdout.decode("utf-8", "backslashreplace")
+
+    @property
+    def complaint(self) -> str:
+        """The last words on stderr, else on stdout: what an operator wants to see."""
+        for stream in (self.stderr, self.stdout):
+            lines = stream.decode("utf-8", "backslashreplace").strip().splitlines()
+            if lines:
+                return lines[-1]
+        return ""
