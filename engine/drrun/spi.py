@@ -232,7 +232,9 @@ class Host(Protocol):
         """
         ...
 
-    def put(self, name: str, source: Path, dest: str, *, mode: str = "0600", owner: str = "") -> str:
+    def put(
+        self, name: str, source: Path, dest: str, *, mode: str = "0600", owner: str = ""
+    ) -> str:
         """Copy a file of the controller to the host, verified by sha256. Gives the sha256."""
         ...
 

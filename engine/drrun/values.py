@@ -189,7 +189,9 @@ class Command:
             )
         lines = [line.strip() for line in self.text.strip().splitlines()]
         shown = " ".join(f"{name}={value!r}" for name, value in self.env.items())
-        body = lines[0] if len(lines) == 1 else f"{lines[0] if lines else ''} … ({len(lines)} lines)"
+        body = (
+            lines[0] if len(lines) == 1 else f"{lines[0] if lines else ''} … ({len(lines)} lines)"
+        )
         return f"{shown} {body}".strip()
 
     def script(self) -> bytes:
