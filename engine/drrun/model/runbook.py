@@ -45,7 +45,7 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 class InputSpec(Part):
     """One value that the operator gives with -e NAME=VALUE."""
 
-    type: Literal["string", "int", "bool", "duration", "path", "host", "choice", "secret"] = "string"
+    type: Literal["string", "int", "bool", "duration", "path", "host", "choice"] = "string"
     """What the value must be; a path must exist and is hashed into the plan."""
     required: Flag = False
     """Whether a run without it is refused."""

@@ -1,0 +1,154 @@
+"""What is due, given where the run stands. Pure: reads no clock, no socket, no file.
+
+The table of a run's end (first match): undo failed 9, undone 8, refused 5, waiting or unknown 6,
+failed 1, done 0. Signals, disk and connection errors are the driver's own words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from drrun.journal.state import RunState, Status
+from drrun.plan.plan import PlanStep
+from drrun.values import UnitId
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Begin (or take up again) a unit's attempt, after `delay` seconds."""
+
+    unit: UnitId
+    attempt: int
+    delay: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """Undo a unit."""
+
+    unit: UnitId
+
+
+@dataclass(frozen=True, slots=True)
+class TurnBack:
+    """Begin to undo the run, because a step asked for it."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Nothing is left to do."""
+
+    status: str
+    exit_code: int
+    why: str = ""
+
+
+Command: TypeAlias = Start | Undo | TurnBack | Finish
+
+ENDS: Mapping[Status, tuple[str, int]] = {
+    Status.UNDO_FAILED: ("undo-failed", 9),
+    Status.REFUSED: ("refused", 5),
+    Status.UNKNOWN: ("unknown", 6),
+    Status.FAILED: ("failed", 1),
+}
+"""A unit's bad end -> the run's, in the order of precedence."""
+
+
+def decide(
+    state: RunState, in_flight: frozenset[UnitId], *, stopping: bool = False
+) -> Sequence[Command]:
+    """Every command that is due. Empty while something is in flight and nothing else may start."""
+    if state.phase == "undo":
+        return _undo(state, in_flight, stopping=stopping)
+    due: list[Command] = [] if stopping else _interrupted(state, in_flight)
+    blocked = _blockers(state)
+    due += _retries(state, in_flight, stopping=stopping)
+    if not blocked and not stopping:
+        due += [
+            Start(unit, 1)
+            for unit in state.ready
+            if unit not in in_flight and not _step(state, unit).always
+        ]
+    if due or in_flight or stopping:
+        return due
+    turn = _turn_back(state)
+    if turn is not None:
+        return [turn]
+    return _always(state) or [_finish(state)]
+
+
+def _step(state: RunState, unit: UnitId) -> PlanStep:
+    return state.plan.step_of[state.plan.unit_of[unit].step]
+
+
+def _interrupted(state: RunState, in_flight: frozenset[UnitId]) -> list[Command]:
+    """Units that were running when a controller went away are taken up again, same attempt."""
+    return [
+        Start(unit, record.attempt)
+        for unit, record in state.units.items()
+        if record.status is Status.RUNNING and unit not in in_flight
+    ]
+
+
+def _blockers(state: RunState) -> list[UnitId]:
+    """Bad ends that keep anything new from starting."""
+    return [unit for unit in state.failures if _step(state, unit).on_failure != "continue"]
+
+
+def _retries(state: RunState, in_flight: frozenset[UnitId], *, stopping: bool) -> list[Command]:
+    due: list[Command] = []
+    for unit, status in state.failures.items():
+        record, retry = state.units[unit], _step(state, unit).retry
+        may = status is Status.FAILED and record.attempt < retry.attempts
+        if may and unit not in in_flight and not stopping:
+            due.append(Start(unit, record.attempt + 1, retry.wait(record.attempt)))
+    return due
+
+
+def _turn_back(state: RunState) -> TurnBack | None:
+    for unit in state.failures:
+        if _step(state, unit).on_failure == "undo" and state.no_return is None:
+            return TurnBack(f"{unit} failed and its step says on_failure: undo")
+    return None
+
+
+def _always(state: RunState) -> list[Command]:
+    """Steps that run whatever happened, one after the other, once the rest has ended."""
+    for unit in state.plan.units:
+        step = state.plan.step_of[unit.step]
+        if step.always and state.units[unit.id].status is Status.PENDING:
+            return [Start(unit.id, 1)]
+    return []
+
+
+def _undo(state: RunState, in_flight: frozenset[UnitId], *, stopping: bool) -> list[Command]:
+    """Back to front, a step at a time: undoing is a group act (hazard H7)."""
+    if in_flight or stopping:
+        return []
+    for step in reversed(state.plan.steps):
+        due: list[Command] = []
+        for unit in state.plan.units_of[step.id]:
+            record = state.units[unit.id]
+            if record.status is Status.UNDO_FAILED:
+                return [Finish("undo-failed", 9, f"{unit.id}: {record.why}")]
+            if record.changes and record.status is not Status.UNDONE:
+                due.append(Undo(unit.id))
+        if due and not step.always:
+            return due
+    return _always(state) or [Finish("undone", 8, "every change was undone")]
+
+
+def _finish(state: RunState) -> Finish:
+    worst = {record.status for record in state.units.values()}
+    for status, (name, code) in ENDS.items():
+        if status in worst:
+            first = next(u for u, r in state.units.items() if r.status is status)
+            return Finish(name, code, f"{first}: {state.units[first].why}")
+    left = [u for u, r in state.units.items() if r.status is Status.PENDING]
+    if left:
+        return Finish("failed", 1, f"{left[0]} was never reached")
+    return Finish("done", 0)

@@ -1,0 +1,243 @@
+"""Where a run stands: the fold of its events over its plan.
+
+Rule 1: everything that moves a unit from one status to another lives in this file, in TRANSITIONS.
+Rule 2: `apply` costs what the event touches (in-degrees, never a rescan), so ten thousand units and
+their events stay linear.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal, TypeAlias
+
+from drrun.errors import JournalDamaged
+from drrun.journal.events import (
+    Answered,
+    ChangeFinished,
+    ChangeIntended,
+    ChangeLost,
+    Event,
+    PointOfNoReturn,
+    Resolved,
+    RunAttached,
+    RunFinished,
+    UndoStarted,
+    UnitFinished,
+    UnitStarted,
+)
+from drrun.plan.plan import Plan, Unit
+from drrun.values import Json, Outcome, StepId, UnitId
+
+
+class Status(StrEnum):
+    """A unit's status. `lost` units were running when their controller went away."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+    UNDOING = "undoing"
+    UNDONE = "undone"
+    UNDO_FAILED = "undo-failed"
+
+
+TRANSITIONS: Mapping[tuple[Status, str], frozenset[Status]] = {
+    (Status.PENDING, "unit.started"): frozenset({Status.RUNNING}),
+    (Status.PENDING, "unit.finished"): frozenset({Status.DONE, Status.REFUSED}),
+    (Status.RUNNING, "unit.started"): frozenset({Status.RUNNING}),
+    (Status.RUNNING, "unit.finished"): frozenset(
+        {Status.DONE, Status.FAILED, Status.REFUSED, Status.UNKNOWN}
+    ),
+    (Status.FAILED, "unit.started"): frozenset({Status.RUNNING}),
+    (Status.REFUSED, "unit.started"): frozenset({Status.RUNNING}),
+    (Status.UNKNOWN, "unit.started"): frozenset({Status.RUNNING}),
+    (Status.DONE, "undo.started"): frozenset({Status.UNDOING}),
+    (Status.FAILED, "undo.started"): frozenset({Status.UNDOING}),
+    (Status.REFUSED, "undo.started"): frozenset({Status.UNDOING}),
+    (Status.UNKNOWN, "undo.started"): frozenset({Status.UNDOING}),
+    (Status.RUNNING, "undo.started"): frozenset({Status.UNDOING}),
+    (Status.UNDOING, "undo.started"): frozenset({Status.UNDOING}),
+    (Status.UNDO_FAILED, "undo.started"): frozenset({Status.UNDOING}),
+    (Status.UNDOING, "undo.finished"): frozenset({Status.UNDONE, Status.UNDO_FAILED}),
+}
+"""(status, what happens) -> what may follow. `undo.started/finished` are unit events of an undo."""
+
+OUTCOME_STATUS: Mapping[Outcome, Status] = {
+    Outcome.ALREADY: Status.DONE,
+    Outcome.CHANGED: Status.DONE,
+    Outcome.SKIPPED: Status.DONE,
+    Outcome.FAILED: Status.FAILED,
+    Outcome.UNKNOWN: Status.UNKNOWN,
+    Outcome.REFUSED: Status.REFUSED,
+}
+
+Entry: TypeAlias = Answered | ChangeIntended | ChangeFinished | ChangeLost
+
+
+@dataclass(slots=True)
+class UnitRecord:
+    """What the journal holds of one unit: its attempts' answers and changes, by ordinal."""
+
+    status: Status = Status.PENDING
+    outcome: Outcome | None = None
+    attempt: int = 0
+    why: str = ""
+    hint: str = ""
+    outputs: Mapping[str, Json] = field(default_factory=dict)
+    entries: dict[tuple[int, bool], list[Entry]] = field(default_factory=dict)
+    """(attempt, undo) -> entries in the order of the journal."""
+    resolved: list[Resolved] = field(default_factory=list)
+
+    def replay(self, attempt: int, *, undo: bool) -> tuple[Entry, ...]:
+        """The journaled entries of one attempt."""
+        return tuple(self.entries.get((attempt, undo), ()))
+
+    @property
+    def changes(self) -> tuple[ChangeIntended, ...]:
+        """Every change that was sent, in all forward attempts."""
+        return tuple(
+            entry
+            for (_, undo), entries in self.entries.items()
+            if not undo
+            for entry in entries
+            if isinstance(entry, ChangeIntended)
+        )
+
+
+@dataclass(slots=True)
+class RunState:
+    """The fold. Only `apply` changes it."""
+
+    plan: Plan
+    units: dict[UnitId, UnitRecord]
+    ready: dict[UnitId, None]
+    """Pending units whose needs are met, in plan order."""
+    phase: Literal["forward", "undo"] = "forward"
+    epoch: int = 0
+    no_return: UnitId | None = None
+    finished: RunFinished | None = None
+    failures: dict[UnitId, Status] = field(default_factory=dict)
+    """Units that ended badly and were not tried again yet."""
+    _unmet: dict[UnitId, int] = field(default_factory=dict)
+    _left: dict[StepId, int] = field(default_factory=dict)
+    _left_ok: dict[StepId, int] = field(default_factory=dict)
+    _waiting: dict[tuple[StepId, str | None, str], list[UnitId]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, plan: Plan, events: Iterable[Event] = ()) -> RunState:
+        """The state after `events`."""
+        state = cls(plan, {unit.id: UnitRecord() for unit in plan.units}, {})
+        state._index()
+        for event in events:
+            state.apply(event)
+        return state
+
+    def _index(self) -> None:
+        waiting: dict[tuple[StepId, str | None, str], list[UnitId]] = defaultdict(list)
+        for step, units in self.plan.units_of.items():
+            self._left[step] = self._left_ok[step] = len(units)
+        for unit in self.plan.units:
+            self._unmet[unit.id] = len(unit.needs)
+            for need in unit.needs:
+                waiting[(need.step, need.host, need.outcome)].append(unit.id)
+            if not unit.needs:
+                self.ready[unit.id] = None
+        self._waiting = dict(waiting)
+
+    def apply(self, event: Event) -> None:
+        """Take one event in. Raises JournalDamaged on one that cannot follow."""
+        match event:
+            case UnitStarted():
+                self._started(event)
+            case UnitFinished():
+                self._finished(event)
+            case Answered() | ChangeIntended() | ChangeFinished() | ChangeLost():
+                record = self.units[event.unit]
+                record.entries.setdefault((event.attempt, event.undo), []).append(event)
+            case Resolved():
+                self.units[event.unit].resolved.append(event)
+            case RunAttached():
+                self.epoch, self.finished = event.epoch, None
+            case RunFinished():
+                self.finished = event
+            case UndoStarted():
+                self.phase = "undo"
+            case PointOfNoReturn():
+                self.no_return = event.unit
+            case _:
+                pass
+
+    def _move(self, unit: UnitId, happening: str, to: Status) -> None:
+        record = self.units[unit]
+        if to not in TRANSITIONS.get((record.status, happening), frozenset()):
+            raise JournalDamaged(
+                f"the journal says that {unit} went from {record.status} to {to} by {happening}",
+                hint="this is a bug in drrun, or the journal was edited",
+            )
+        record.status = to
+
+    def _started(self, event: UnitStarted) -> None:
+        if event.undo:
+            self._move(event.unit, "undo.started", Status.UNDOING)
+            return
+        self._move(event.unit, "unit.started", Status.RUNNING)
+        self.units[event.unit].attempt = event.attempt
+        self.ready.pop(event.unit, None)
+        self.failures.pop(event.unit, None)
+
+    def _finished(self, event: UnitFinished) -> None:
+        record = self.units[event.unit]
+        record.why, record.hint = event.why, event.hint
+        if event.undo:
+            good = event.outcome in {Outcome.UNDONE, Outcome.SKIPPED}
+            self._move(event.unit, "undo.finished", Status.UNDONE if good else Status.UNDO_FAILED)
+            return
+        self._move(event.unit, "unit.finished", OUTCOME_STATUS[event.outcome])
+        record.outcome, record.outputs = event.outcome, event.outputs
+        self.ready.pop(event.unit, None)
+        unit = self.plan.unit_of[event.unit]
+        good = event.outcome.good
+        if not good:
+            self.failures[event.unit] = record.status
+        if good or self.plan.step_of[unit.step].on_failure == "continue":
+            self._release(unit, good=good)
+
+    def _release(self, unit: Unit, *, good: bool) -> None:
+        """Tell those that wait for this unit, or for the last unit of its step."""
+        keys: list[tuple[StepId, str | None, str]] = []
+        self._left[unit.step] -= 1
+        if unit.host is not None:
+            keys.append((unit.step, unit.host, "any"))
+        if not self._left[unit.step]:
+            keys.append((unit.step, None, "any"))
+        if good:
+            self._left_ok[unit.step] -= 1
+            if unit.host is not None:
+                keys.append((unit.step, unit.host, "ok"))
+            if not self._left_ok[unit.step]:
+                keys.append((unit.step, None, "ok"))
+        for key in keys:
+            for waiter in self._waiting.get(key, ()):
+                self._unmet[waiter] -= 1
+                if not self._unmet[waiter] and self.units[waiter].status is Status.PENDING:
+                    self.ready[waiter] = None
+
+    def outputs(self) -> Mapping[str, Mapping[str, object]]:
+        """`steps` for templates: id -> {outputs, on}. `outputs` holds what all hosts agree on."""
+        found: dict[str, Mapping[str, object]] = {}
+        for step in self.plan.steps:
+            by_host: dict[str, Mapping[str, Json]] = {}
+            for unit in self.plan.units_of[step.id]:
+                record = self.units[unit.id]
+                if record.status is Status.DONE:
+                    by_host[unit.host or "group"] = record.outputs
+            agreed = dict(next(iter(by_host.values()), {}))
+            for outputs in by_host.values():
+                agreed = {k: v for k, v in agreed.items() if outputs.get(k) == v}
+            found[step.id] = {"outputs": agreed, "on": by_host}
+        return found

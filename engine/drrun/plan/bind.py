@@ -1,0 +1,191 @@
+"""Binding: which hosts each role has, and which value each input has, for one run."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from drrun.lang.diagnostics import Diagnostic, did_you_mean, fail
+from drrun.lang.load import LoadedRunbook
+from drrun.model.inventory import Inventory, Target
+from drrun.model.runbook import InputSpec
+from drrun.values import CONTROLLER, Digest, HostName, Json, NotKnown, seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """Roles and inputs, bound. `whole_roles` ignores --limit: rules are proved on all hosts."""
+
+    roles: Mapping[str, tuple[HostName, ...]]
+    whole_roles: Mapping[str, tuple[HostName, ...]]
+    inputs: Mapping[str, Json]
+    files: Mapping[str, Digest] = field(default_factory=dict)
+    vars: Mapping[str, Json] = field(default_factory=dict)
+
+    def names(self, targets: Mapping[HostName, Target], host: HostName | None) -> dict[str, Any]:
+        """What a template may name, on one host (or on none, for a group step)."""
+        known: dict[str, Any] = {
+            "inputs": self.inputs,
+            "roles": {name: list(hosts) for name, hosts in self.roles.items()},
+            "vars": self.vars,
+        }
+        if host is not None:
+            target = targets[host]
+            known["host"] = {
+                "name": target.name,
+                "address": target.address,
+                "layout": target.layout,
+                "vars": dict(target.vars),
+            }
+            known["vars"] = {**self.vars, **target.vars}
+        return known
+
+
+def bind(
+    loaded: LoadedRunbook,
+    inventory: Inventory,
+    answers: Mapping[str, str],
+    *,
+    limit: frozenset[HostName] | None = None,
+) -> Binding:
+    """Bind a runbook for a run. `role.NAME=GROUP` in `answers` renames a role.
+
+    Raises AuthorError with every problem: missing roles, wrong counts, missing or wrong inputs.
+    """
+    problems: list[Diagnostic] = []
+    whole = _roles(loaded, inventory, answers, problems)
+    roles = dict(whole)
+    for name, spec in loaded.runbook.roles.items():
+        if limit is None or name not in roles or set(roles[name]) <= limit:
+            continue
+        if spec.whole:
+            problems.append(
+                loaded.diagnostic(
+                    ("roles", name),
+                    "whole",
+                    f"--limit may not narrow the role {name}: it is recovered whole or not at all",
+                    "leave --limit out",
+                )
+            )
+        roles[name] = tuple(host for host in roles[name] if host in limit)
+    inputs, files = _inputs(loaded, answers, problems)
+    if problems:
+        fail(problems)
+    return Binding(roles, whole, inputs, files, dict(inventory.vars))  # type: ignore[arg-type]
+
+
+def bind_for_lint(loaded: LoadedRunbook) -> tuple[Inventory, Binding]:
+    """An inventory made up from the roles' least sizes, and a hole for each required input.
+
+    What holds for these hosts holds for any: rules speak of roles, never of hosts by name.
+    """
+    targets: dict[HostName, Target] = {}
+    roles: dict[str, tuple[HostName, ...]] = {}
+    for name, spec in loaded.runbook.roles.items():
+        least = max(spec.min, 3 if spec.odd else 2) if spec.max is None else max(spec.min, 1)
+        hosts = tuple(HostName(f"{name.replace('_', '-')}-{i + 1}") for i in range(least))
+        roles[name] = hosts
+        targets |= {host: Target(name=host, address=host) for host in hosts}
+    inputs: dict[str, Any] = {
+        name: spec.default if spec.default is not None else NotKnown(f"-e {name}=")
+        for name, spec in loaded.runbook.inputs.items()
+    }
+    made_up = Inventory(name="any inventory", path="", targets=targets, groups=roles)
+    return made_up, Binding(roles, roles, inputs)
+
+
+def _roles(
+    loaded: LoadedRunbook,
+    inventory: Inventory,
+    answers: Mapping[str, str],
+    problems: list[Diagnostic],
+) -> dict[str, tuple[HostName, ...]]:
+    roles: dict[str, tuple[HostName, ...]] = {}
+    for name, spec in loaded.runbook.roles.items():
+        group = answers.get(f"role.{name}", name)
+        hosts = inventory.groups.get(group)
+        message = hint = ""
+        if hosts is None:
+            message = f"the inventory {inventory.name} has no group {group!r} for the role {name}"
+            hint = (
+                did_you_mean(group, inventory.groups)
+                or f"add the group, or name another one: -e role.{name}=GROUP"
+            )
+        elif len(hosts) < spec.min or (spec.max is not None and len(hosts) > spec.max):
+            bound = f"at least {spec.min}" if len(hosts) < spec.min else f"at most {spec.max}"
+            message = f"the role {name} needs {bound} hosts, the group {group} has {len(hosts)}"
+        elif spec.odd and len(hosts) % 2 == 0:
+            message = f"the role {name} needs an odd number of hosts, {group} has {len(hosts)}"
+            hint = "an even number tolerates no more failures than one less"
+        if message:
+            problems.append(loaded.diagnostic(("roles", name), "role", message, hint))
+        else:
+            roles[name] = hosts or ()
+    return roles
+
+
+def _inputs(
+    loaded: LoadedRunbook, answers: Mapping[str, str], problems: list[Diagnostic]
+) -> tuple[dict[str, Json], dict[str, Digest]]:
+    inputs: dict[str, Json] = {}
+    files: dict[str, Digest] = {}
+    specs = loaded.runbook.inputs
+    for name in answers:
+        if name not in specs and not name.startswith("role."):
+            hint = did_you_mean(name, specs) or f"it takes {', '.join(specs) or 'none'}"
+            problems.append(
+                loaded.diagnostic(("inputs",), "unknown-input", f"no input {name!r}", hint)
+            )
+    for name, spec in specs.items():
+        text = answers.get(name, spec.default)
+        if text is None:
+            if spec.required:
+                why = f"the input {name} is required{f': {spec.help}' if spec.help else ''}"
+                problems.append(
+                    loaded.diagnostic(("inputs", name), "input", why, f"give it: -e {name}=…")
+                )
+            else:
+                inputs[name] = ""
+            continue
+        try:
+            inputs[name] = _value(text, spec)
+            if spec.type == "path":
+                files[name] = file_digest(Path(str(inputs[name])))
+        except (ValueError, OSError) as error:
+            message = f"the input {name}: {error}"
+            problems.append(loaded.diagnostic(("inputs", name), "input", message))
+    return inputs, files
+
+
+def _value(text: str, spec: InputSpec) -> Json:
+    if not text and not spec.empty and spec.default != "":
+        raise ValueError("is empty")
+    match spec.type:
+        case "int":
+            return int(text)
+        case "bool":
+            if text not in {"true", "false"}:
+                raise ValueError(f"{text!r} is neither true nor false")
+            return text == "true"
+        case "duration":
+            return seconds(text)
+        case "choice":
+            if text not in spec.choices:
+                raise ValueError(f"{text!r} is not one of {', '.join(spec.choices)}")
+            return text
+        case "path":
+            return str(Path(text).expanduser().resolve(strict=True))
+        case _:
+            return text
+
+
+def file_digest(path: Path) -> Digest:
+    """The sha256 of a file's bytes. Raises OSError."""
+    with path.open("rb") as file:
+        return Digest(hashlib.file_digest(file, "sha256").hexdigest())
+
+
+__all__ = ["CONTROLLER", "Binding", "bind", "bind_for_lint", "file_digest"]

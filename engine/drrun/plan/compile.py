@@ -1,0 +1,380 @@
+"""Model -> plan: bind roles, render what is known, check every step against its type, prove rules.
+
+Every mistake that can be found is found in one go; each points at its place in the runbook.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from drrun.errors import AuthorError
+from drrun.lang.diagnostics import Diagnostic, did_you_mean, fail
+from drrun.lang.hosts import resolve
+from drrun.lang.load import LoadedRunbook
+from drrun.lang.template import needs_run, render
+from drrun.model.inventory import Inventory, Target
+from drrun.model.runbook import FactTest, Step
+from drrun.model.spec import Effects, FactRef, FactSpec, Rule, StepSpec
+from drrun.plan.bind import Binding
+from drrun.plan.graph import cycle
+from drrun.plan.plan import Check, Guard, Need, Plan, PlanStep, Retry, Unit
+from drrun.plan.rules import Breach, prove
+from drrun.values import CONTROLLER, HostName, Json, NotKnown, RunId, StepId, UnitId
+
+Loc = tuple[str | int, ...]
+
+
+class Specs(Protocol):
+    """What is installed, as far as the compiler needs to know."""
+
+    def step(self, uses: str) -> StepSpec | None: ...
+
+    def fact(self, name: str) -> FactSpec | None: ...
+
+    def steps(self) -> Sequence[str]:
+        """Every step type's name, for suggestions."""
+        ...
+
+    def facts(self) -> Sequence[str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A plan and what was learnt on the way: states for the graph's proof, warnings for lint."""
+
+    plan: Plan
+    warnings: tuple[Diagnostic, ...]
+
+
+def compile_plan(
+    loaded: LoadedRunbook,
+    inventory: Inventory,
+    binding: Binding,
+    specs: Specs,
+    *,
+    run: RunId,
+    versions: Mapping[str, str],
+) -> Compiled:
+    """The plan. Raises AuthorError with every diagnostic."""
+    compiler = _Compiler(loaded, inventory, binding, specs)
+    return compiler.plan(run, versions)
+
+
+@dataclass
+class _Compiler:
+    loaded: LoadedRunbook
+    inventory: Inventory
+    binding: Binding
+    specs: Specs
+    problems: list[Diagnostic] = field(default_factory=list)
+    states: dict[UnitId, Mapping[str, Json]] = field(default_factory=dict)
+    steps: dict[StepId, PlanStep] = field(default_factory=dict)
+    units: list[Unit] = field(default_factory=list)
+
+    def plan(self, run: RunId, versions: Mapping[str, str]) -> Compiled:
+        book = self.loaded.runbook
+        self._refuse_cycles()
+        for index, step in enumerate(book.steps):
+            self._step(index, step)
+        if not self.problems:
+            self.problems += [self._breach(b) for b in prove(self.units, self.steps, self.states)]
+        if self.problems:
+            fail(self.problems)
+        hosts = {host for unit in self.units for host in unit.hosts}
+        hosts |= {host for unit in self.units for guard in unit.guards for host in guard.hosts}
+        plan = Plan(
+            run=run,
+            name=book.name,
+            title=book.title,
+            runbook=str(self.loaded.path),
+            runbook_digest=self.loaded.digest,
+            inventory=self.inventory.path,
+            inventory_name=self.inventory.name,
+            inputs=self.binding.inputs,
+            files=self.binding.files,
+            vars={k: _json(v) for k, v in self.inventory.vars.items()},
+            roles=self.binding.roles,
+            targets={n: t for n, t in self._targets().items() if n in hosts},
+            steps=tuple(self.steps.values()),
+            units=tuple(self.units),
+            objectives={k: v for k, v in book.objectives.model_dump().items() if v is not None},
+            versions=versions,
+        )
+        return Compiled(plan, ())
+
+    def _targets(self) -> Mapping[HostName, Target]:
+        here = Target(name=CONTROLLER, address="localhost", become="none")
+        return {**self.inventory.targets, CONTROLLER: here}
+
+    def _problem(self, loc: Loc, code: str, message: str, hint: str = "") -> None:
+        self.problems.append(self.loaded.diagnostic(loc, code, message, hint))
+
+    def _refuse_cycles(self) -> None:
+        needs = {
+            step.id: [need.step for need in step.needs or ()] for step in self.loaded.runbook.steps
+        }
+        ring = cycle(needs)
+        if ring:
+            index = next(
+                i for i, step in enumerate(self.loaded.runbook.steps) if step.id == ring[0]
+            )
+            self._problem(
+                ("steps", index, "needs"),
+                "cycle",
+                "these steps wait for each other: " + " → ".join(reversed(ring)),
+                "take one of the `needs` out",
+            )
+            fail(self.problems)
+
+    def _step(self, index: int, step: Step) -> None:
+        at: Loc = ("steps", index)
+        spec = self.specs.step(step.uses)
+        if spec is None:
+            self._problem(
+                (*at, "uses"),
+                "unknown-step-type",
+                f"there is no step type {step.uses!r}",
+                did_you_mean(step.uses, self.specs.steps()) or "`drrun steps` lists them",
+            )
+            return
+        hosts = self._hosts(step.hosts, (*at, "hosts"))
+        if hosts is None:
+            return
+        self._policies(at, step, spec)
+        plan_step = _plan_step(step, spec, hosts, self.loaded.diagnostic(at, "", "").line)
+        self.steps[plan_step.id] = plan_step
+        groups = [hosts] if spec.kind == "group" else [(host,) for host in hosts]
+        previous: HostName | None = None
+        for members in groups:
+            unit = self._unit(index, step, spec, members, previous)
+            previous = members[0] if step.order == "serial" and spec.kind == "host" else None
+            self.units.append(unit)
+
+    def _policies(self, at: Loc, step: Step, spec: StepSpec) -> None:
+        if step.retries is not None and spec.repeat.value != "safe":
+            self._problem(
+                (*at, "retries"),
+                "retries-unsafe",
+                f"{step.uses} is `repeat: {spec.repeat}`: trying it again could do it twice",
+                "take `retries` out; a failed run can be resumed by hand",
+            )
+        if step.on_unknown == "rerun" and spec.repeat.value == "never":
+            self._problem(
+                (*at, "on_unknown"),
+                "rerun-unsafe",
+                f"{step.uses} is `repeat: never`: a lost result may not be answered by running again",
+                "use `on_unknown: ask`",
+            )
+
+    def _hosts(self, text: str, loc: Loc) -> tuple[HostName, ...] | None:
+        if text == CONTROLLER:
+            return (CONTROLLER,)
+        try:
+            hosts = resolve(text, self.binding.roles, tuple(self.inventory.targets))
+        except AuthorError as error:
+            self._problem(loc, "hosts", error.message, error.hint)
+            return None
+        if not hosts:
+            self._problem(loc, "no-hosts", f"`{text}` names no host of {self.inventory.name}")
+            return None
+        return hosts
+
+    def _unit(
+        self,
+        index: int,
+        step: Step,
+        spec: StepSpec,
+        hosts: tuple[HostName, ...],
+        previous: HostName | None,
+    ) -> Unit:
+        at: Loc = ("steps", index)
+        host = hosts[0] if spec.kind == "host" else None
+        names = self.binding.names(self._targets(), host)
+        params, still_open = self._params((*at, "with"), step.with_, names)
+        trusted = {**params, **{name: NotKnown(f"steps of {name}") for name in still_open}}
+        effects = Effects()
+        problems = spec.check(trusted)
+        if problems:
+            for problem in problems:
+                self._problem((*at, "with", *problem.where), "with", problem.message)
+        else:
+            effects = spec.effects(trusted)
+        unit_id = UnitId(f"{step.id}@{host}" if host is not None else step.id)
+        self.states[unit_id] = effects.transitions
+        return Unit(
+            id=unit_id,
+            step=StepId(step.id),
+            hosts=hosts,
+            params=params,
+            open=still_open,
+            needs=self._needs(index, step, hosts, previous),
+            guards=self._guards(at, step, effects.rules, names),
+            requires=self._checks((*at, "requires"), step.requires, hosts, names),
+            ensures=self._checks((*at, "ensures"), step.ensures, hosts, names),
+        )
+
+    def _params(
+        self, at: Loc, values: Mapping[str, object], names: Mapping[str, Any]
+    ) -> tuple[dict[str, Json], dict[str, Json]]:
+        params: dict[str, Json] = {}
+        still_open: dict[str, Json] = {}
+        for name, value in values.items():
+            if needs_run(value):
+                still_open[name] = value  # type: ignore[assignment]
+                continue
+            try:
+                params[name] = render(value, names)  # type: ignore[assignment]
+            except AuthorError as error:
+                self._problem((*at, name), "template", error.message, error.hint)
+                still_open[name] = ""
+        return params, still_open
+
+    def _needs(
+        self, index: int, step: Step, hosts: tuple[HostName, ...], previous: HostName | None
+    ) -> tuple[Need, ...]:
+        needs: list[Need] = []
+        if previous is not None:
+            needs.append(Need(StepId(step.id), "serial", previous))
+        for need in step.needs if step.needs is not None else ():
+            if need.per == "host" and need.step in self.steps:
+                there = self.steps[StepId(need.step)].hosts
+                needs += [
+                    Need(StepId(need.step), "needs", host, need.outcome)
+                    for host in hosts
+                    if host in there
+                ]
+            else:
+                needs.append(Need(StepId(need.step), "needs", None, need.outcome))
+        if step.needs is None:
+            needs += [Need(before, "order") for before in self._frontier(index, always=step.always)]
+        return tuple(needs)
+
+    def _frontier(self, index: int, *, always: bool) -> list[StepId]:
+        """Earlier steps that no later earlier step waits for as a whole: enough to wait for all."""
+        earlier = [
+            StepId(step.id)
+            for step in self.loaded.runbook.steps[:index]
+            if step.id in self.steps and (always or not step.always)
+        ]
+        covered = {
+            need.step
+            for unit in self.units
+            if unit.step in earlier
+            for need in unit.needs
+            if need.host is None and need.outcome == "ok"
+        }
+        return [step for step in earlier if step not in covered]
+
+    def _guards(
+        self, at: Loc, step: Step, carried: Sequence[Rule], names: Mapping[str, Any]
+    ) -> tuple[Guard, ...]:
+        guards = []
+        for rule in carried:
+            hosts = self._rule_hosts(
+                rule.hosts, (*at, "uses"), f"{step.uses} needs it: {rule.because}"
+            )
+            guards.append(Guard(rule.fact, hosts, rule.value, rule.because, step.uses))
+        for number, text in enumerate(self.loaded.runbook.rules):
+            if text.every.uses != step.uses:
+                continue
+            where: Loc = ("rules", number, "needs_state")
+            ref = self._fact(text.needs_state, where, names)
+            hosts = self._rule_hosts(text.needs_state.hosts or "", (*where, "hosts"), text.because)
+            if ref is not None:
+                value = _json(text.needs_state.is_)
+                guards.append(Guard(ref, hosts, value, text.because, "the runbook"))
+        return tuple(guards)
+
+    def _rule_hosts(self, text: str, loc: Loc, because: str) -> tuple[HostName, ...]:
+        try:
+            return resolve(text, self.binding.whole_roles, tuple(self.inventory.targets))
+        except AuthorError as error:
+            self._problem(loc, "rule-hosts", f"{error.message} ({because})", error.hint)
+            return ()
+
+    def _fact(self, test: FactTest, loc: Loc, names: Mapping[str, Any]) -> FactRef | None:
+        spec = self.specs.fact(test.fact)
+        if spec is None:
+            self._problem(
+                (*loc, "fact"),
+                "unknown-fact",
+                f"there is no fact {test.fact!r}",
+                did_you_mean(test.fact, self.specs.facts()) or "`drrun steps --facts` lists them",
+            )
+            return None
+        try:
+            return spec.check(render(dict(test.with_), names))  # type: ignore[arg-type]
+        except (AuthorError, ValueError) as error:
+            self._problem((*loc, "with"), "with", str(error))
+            return None
+
+    def _checks(
+        self,
+        at: Loc,
+        tests: Sequence[FactTest],
+        own: tuple[HostName, ...],
+        names: Mapping[str, Any],
+    ) -> tuple[Check, ...]:
+        checks = []
+        for number, test in enumerate(tests):
+            where: Loc = (*at, number)
+            if self.specs.fact(test.fact) is None:
+                self._fact(test, where, names)
+                continue
+            hosts = own if test.hosts is None else self._hosts(test.hosts, (*where, "hosts")) or ()
+            value: Any = {"args": dict(test.with_), "is": test.is_}
+            if not needs_run(value):
+                self._fact(test, where, names)
+                value = render(value, names)
+            checks.append(Check(test.fact, value["args"], value["is"], hosts, test.within or 0.0))
+        return tuple(checks)
+
+    def _breach(self, breach: Breach) -> Diagnostic:
+        index = next(
+            i for i, step in enumerate(self.loaded.runbook.steps) if step.id == breach.step
+        )
+        guard = breach.guard
+        return self.loaded.diagnostic(
+            ("steps", index, "uses"),
+            "rule",
+            f"before {breach.step}, {guard.fact.key} must be {guard.value!r} on {breach.host}, "
+            f"and {breach.reason}",
+            f"{guard.because} (rule of {guard.carried_by})",
+        )
+
+
+def _plan_step(step: Step, spec: StepSpec, hosts: tuple[HostName, ...], line: int) -> PlanStep:
+    retries = step.retries
+    return PlanStep(
+        id=StepId(step.id),
+        uses=step.uses,
+        kind=spec.kind,
+        effect=spec.effect,
+        repeat=spec.repeat,
+        title=step.title or spec.title,
+        hosts=hosts,
+        line=line,
+        timeout=step.timeout,
+        retry=Retry(retries.attempts, retries.delay, retries.backoff == "exponential")
+        if retries
+        else Retry(),
+        on_failure=step.on_failure,
+        on_unknown=step.on_unknown,
+        when=step.when,
+        undoable=spec.undoable,
+        point_of_no_return=step.point_of_no_return,
+        safe_point=step.safe_point,
+        always=step.always,
+        accept_unknown=step.accept_unknown,
+        tags=step.tags,
+    )
+
+
+def _json(value: object) -> Json:
+    if isinstance(value, Mapping):
+        return {str(key): _json(inner) for key, inner in value.items()}
+    if isinstance(value, tuple | list):
+        return [_json(inner) for inner in value]
+    return value  # type: ignore[return-value]

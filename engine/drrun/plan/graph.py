@@ -1,0 +1,82 @@
+"""The plan as a graph: cycles, who comes before whom, waves. The only importer of networkx.
+
+A unit stands as a node by its id. Between a step's units and those that need the whole step stands
+one node a step, so that edges grow with units, not with their square.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+
+import networkx as nx
+
+from drrun.plan.plan import Plan, Unit
+from drrun.values import StepId, UnitId
+
+
+def cycle(needs: Mapping[str, Iterable[str]]) -> Sequence[str]:
+    """The first cycle among steps, in full (`a, b, c, a`); empty when there is none."""
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    for step, before in needs.items():
+        graph.add_node(step)
+        graph.add_edges_from((earlier, step) for earlier in before)
+    try:
+        edges = nx.find_cycle(graph)
+    except nx.NetworkXNoCycle:
+        return ()
+    return [edges[0][0], *(edge[1] for edge in edges)]
+
+
+def step_graph(plan: Plan) -> Mapping[StepId, tuple[StepId, ...]]:
+    """Each step's direct predecessors, without those that another one implies."""
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    for step in plan.steps:
+        graph.add_node(step.id)
+    for unit in plan.units:
+        graph.add_edges_from((n.step, unit.step) for n in unit.needs if n.step != unit.step)
+    short = nx.transitive_reduction(graph)
+    order = {step.id: index for index, step in enumerate(plan.steps)}
+    return {
+        step.id: tuple(
+            sorted((StepId(p) for p in short.predecessors(step.id)), key=lambda s: order[s])
+        )
+        for step in plan.steps
+    }
+
+
+class Order:
+    """Which units are proved to come before a unit, whatever the interleaving."""
+
+    def __init__(self, units: Iterable[Unit]) -> None:
+        self._graph: nx.DiGraph[str] = nx.DiGraph()
+        for unit in units:
+            self._graph.add_edge(unit.id, _end(unit.step))
+            for need in unit.needs:
+                if need.outcome != "ok":
+                    continue  # an edge that a failure also satisfies proves nothing
+                before = f"{need.step}@{need.host}" if need.host else _end(need.step)
+                self._graph.add_edge(before, unit.id)
+        self._before = lru_cache(maxsize=None)(self._ancestors)
+
+    def _ancestors(self, unit: UnitId) -> frozenset[str]:
+        return frozenset(nx.ancestors(self._graph, unit))
+
+    def before(self, first: UnitId, second: UnitId) -> bool:
+        """True when `first` has ended well before `second` begins, in every run."""
+        return first in self._before(second)
+
+
+def _end(step: StepId) -> str:
+    return f"{step} (all)"
+
+
+def waves(plan: Plan) -> Sequence[tuple[StepId, ...]]:
+    """The steps in waves: each wave needs only earlier ones."""
+    level: dict[StepId, int] = {}
+    for step, before in step_graph(plan).items():
+        level[step] = 1 + max((level[b] for b in before), default=-1)
+    found: list[list[StepId]] = [[] for _ in range(1 + max(level.values(), default=-1))]
+    for step, at in level.items():
+        found[at].append(step)
+    return [tuple(wave) for wave in found]

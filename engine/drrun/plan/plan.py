@@ -1,0 +1,222 @@
+"""The plan: a runbook resolved against an inventory, as a frozen graph of units with a digest.
+
+A run, and every resume of it, needs the plan alone: neither the runbook nor the inventory is read
+again. `to_json` and `from_json` are exact inverses, so the digest can be checked by anybody.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+from drrun.model.inventory import Target
+from drrun.model.spec import FactRef
+from drrun.values import Digest, Effect, HostName, Json, Repeat, RunId, StepId, UnitId, digest
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What must have ended first: a whole step, or (with `host`) that step's unit on one host."""
+
+    step: StepId
+    reason: str
+    host: HostName | None = None
+    outcome: Literal["ok", "any"] = "ok"
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """A rule, bound to hosts: proved on the graph, and read live before each guarded change."""
+
+    fact: FactRef
+    hosts: tuple[HostName, ...]
+    value: Json
+    because: str
+    carried_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A `requires` or `ensures` of a step; `args` and `value` may hold open templates."""
+
+    fact: str
+    args: Mapping[str, Json]
+    value: Json
+    hosts: tuple[HostName, ...]
+    within: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How often, and with what waits in seconds, a failed unit is tried again."""
+
+    attempts: int = 1
+    delay: float = 0.0
+    exponential: bool = True
+
+    def wait(self, attempt: int) -> float:
+        """Seconds before the attempt after `attempt`."""
+        return self.delay * (2 ** (attempt - 1) if self.exponential else 1)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanStep:
+    """One step of the runbook: what its units share."""
+
+    id: StepId
+    uses: str
+    kind: Literal["host", "group"]
+    effect: Effect
+    repeat: Repeat
+    title: str
+    hosts: tuple[HostName, ...]
+    line: int
+    timeout: float | None = None
+    retry: Retry = Retry()
+    on_failure: Literal["stop", "continue", "undo"] = "stop"
+    on_unknown: Literal["check", "ask", "rerun"] | None = None
+    when: str | None = None
+    undoable: bool = False
+    point_of_no_return: bool = False
+    safe_point: bool = False
+    always: bool = False
+    accept_unknown: bool = False
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A step on one host, or a group step on all of its hosts.
+
+    `params` are rendered; `open` are the fields that need another step's outputs, as written,
+    rendered when the unit starts. A rendered value is never rendered again.
+    """
+
+    id: UnitId
+    step: StepId
+    hosts: tuple[HostName, ...]
+    params: Mapping[str, Json]
+    open: Mapping[str, Json] = field(default_factory=dict)
+    needs: tuple[Need, ...] = ()
+    guards: tuple[Guard, ...] = ()
+    requires: tuple[Check, ...] = ()
+    ensures: tuple[Check, ...] = ()
+
+    @property
+    def host(self) -> HostName | None:
+        """The unit's host, when it has just one."""
+        return self.hosts[0] if len(self.hosts) == 1 else None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a run will do and where, known before it begins."""
+
+    run: RunId
+    name: str
+    title: str
+    runbook: str
+    runbook_digest: Digest
+    inventory: str
+    inventory_name: str
+    inputs: Mapping[str, Json]
+    files: Mapping[str, Digest]
+    """Input name -> sha256 of the file that it names."""
+    vars: Mapping[str, Json]
+    roles: Mapping[str, tuple[HostName, ...]]
+    targets: Mapping[HostName, Target]
+    steps: tuple[PlanStep, ...]
+    units: tuple[Unit, ...]
+    objectives: Mapping[str, float]
+    versions: Mapping[str, str]
+
+    @cached_property
+    def step_of(self) -> Mapping[StepId, PlanStep]:
+        """Steps by id."""
+        return {step.id: step for step in self.steps}
+
+    @cached_property
+    def unit_of(self) -> Mapping[UnitId, Unit]:
+        """Units by id."""
+        return {unit.id: unit for unit in self.units}
+
+    @cached_property
+    def units_of(self) -> Mapping[StepId, tuple[Unit, ...]]:
+        """The units of each step, in the inventory's order."""
+        found: dict[StepId, list[Unit]] = {step.id: [] for step in self.steps}
+        for unit in self.units:
+            found[unit.step].append(unit)
+        return {step: tuple(units) for step, units in found.items()}
+
+    @property
+    def changes_anything(self) -> bool:
+        """False for a run that only reads: it takes no locks."""
+        return any(step.effect is not Effect.READ for step in self.steps)
+
+    @property
+    def changed_hosts(self) -> tuple[HostName, ...]:
+        """The hosts that some step may change, in the inventory's order."""
+        touched = {host for s in self.steps if s.effect is not Effect.READ for host in s.hosts}
+        return tuple(host for host in self.targets if host in touched)
+
+    @cached_property
+    def digest(self) -> Digest:
+        """The identity of the plan, its run id included."""
+        return digest(self.to_json())
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as plain JSON."""
+        raw = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        raw["targets"] = {n: t.model_dump(mode="json") for n, t in self.targets.items()}
+        raw["steps"] = [dataclasses.asdict(step) for step in self.steps]
+        raw["units"] = [dataclasses.asdict(unit) for unit in self.units]
+        raw["format"] = FORMAT
+        return raw
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> Plan:
+        """The plan again."""
+        fields = {k: v for k, v in raw.items() if k != "format"}
+        fields["targets"] = {HostName(n): Target(**t) for n, t in raw["targets"].items()}
+        fields["roles"] = {n: tuple(hosts) for n, hosts in raw["roles"].items()}
+        fields["steps"] = tuple(_step(step) for step in raw["steps"])
+        fields["units"] = tuple(_unit(unit) for unit in raw["units"])
+        return cls(**fields)
+
+
+def _step(raw: Mapping[str, Any]) -> PlanStep:
+    return PlanStep(
+        **{
+            **raw,
+            "effect": Effect(raw["effect"]),
+            "repeat": Repeat(raw["repeat"]),
+            "hosts": tuple(raw["hosts"]),
+            "retry": Retry(**raw["retry"]),
+            "tags": tuple(raw["tags"]),
+        }
+    )
+
+
+def _unit(raw: Mapping[str, Any]) -> Unit:
+    return Unit(
+        **{
+            **raw,
+            "hosts": tuple(raw["hosts"]),
+            "needs": tuple(Need(**need) for need in raw["needs"]),
+            "guards": tuple(
+                Guard(**{**g, "fact": FactRef(**g["fact"]), "hosts": tuple(g["hosts"])})
+                for g in raw["guards"]
+            ),
+            "requires": tuple(_check(check) for check in raw["requires"]),
+            "ensures": tuple(_check(check) for check in raw["ensures"]),
+        }
+    )
+
+
+def _check(raw: Mapping[str, Any]) -> Check:
+    return Check(**{**raw, "hosts": tuple(raw["hosts"])})
