@@ -1,0 +1,110 @@
+"""A cgroup of its own for each host, in every hierarchy of this machine.
+
+systemd in a host kills a unit by its cgroup. Hosts that share a cgroup tree share units: stopping
+etcd on one would reach the others. So the host's cgroup exists before systemd-nspawn unshares the
+cgroup namespace, and the host sees it as the root.
+
+The cgroup is also the truth about what belongs to a host: who is in it, is ended with it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from drrun.errors import LabError
+from drrun_lab.waiting import until
+
+_PREFIX = "drrun-lab."
+
+
+class HostCgroup:
+    """The cgroup `drrun-lab.MACHINE` in every mounted hierarchy, version 1, 2 or both."""
+
+    def __init__(self, machine: str) -> None:
+        self._machine = machine
+        self.folders = tuple(root / f"{_PREFIX}{machine}" for root in _hierarchies())
+
+    def create(self) -> None:
+        """Make the cgroup. Idempotent."""
+        for folder in self.folders:
+            folder.mkdir(exist_ok=True)
+            if (folder / "cpuset.cpus").exists() and not (folder / "cgroup.controllers").exists():
+                # Version 1: a new cpuset is empty and admits nobody until told otherwise.
+                for name in ("cpuset.cpus", "cpuset.mems"):
+                    (folder / name).write_text((folder.parent / name).read_text())
+                (folder / "cgroup.clone_children").write_text("1")
+
+    def members(self) -> set[int]:
+        """Process ids of everything in the cgroup and below it."""
+        found: set[int] = set()
+        for folder in self.folders:
+            for procs in folder.rglob("cgroup.procs"):
+                with suppress(OSError):
+                    found |= {int(word) for word in procs.read_text().split()}
+        return found - {0}
+
+    def kill(self, *, timeout: float = 10) -> None:
+        """End every member at once, as a power cut does. Raises LabError if one survives."""
+        self._freeze(frozen=False)
+
+        def gone() -> bool:
+            members = self.members()
+            for pid in members:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            return not members
+
+        until(gone, timeout=timeout, awaiting=f"the end of {self._machine}'s processes", every=0.03)
+
+    def remove(self) -> None:
+        """Remove the empty cgroup with all below it. Idempotent."""
+        for folder in self.folders:
+            below = sorted((p for p in folder.rglob("*") if p.is_dir()), reverse=True)
+            for path in (*below, folder):
+                with suppress(OSError):
+                    path.rmdir()
+
+    def left(self) -> bool:
+        """Whether any folder of the cgroup is still there."""
+        return any(folder.exists() for folder in self.folders)
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Hold every member still, so that its disk can be copied as at one instant."""
+        self._freeze(frozen=True)
+        try:
+            yield
+        finally:
+            self._freeze(frozen=False)
+
+    def _freeze(self, *, frozen: bool) -> None:
+        for folder in self.folders:
+            old, new = folder / "freezer.state", folder / "cgroup.freeze"
+            if old.exists():
+                _set(old, "FROZEN" if frozen else "THAWED")
+                return
+            if new.exists() and not (folder.parent.parent / "freezer").exists():
+                new.write_text("1" if frozen else "0")
+                return
+
+
+def _set(state: Path, wanted: str) -> None:
+    """Write version 1's freezer state until it holds: freezing can take more than one try."""
+    deadline = time.monotonic() + 10
+    while True:
+        state.write_text(wanted)
+        if state.read_text().strip() == wanted:
+            return
+        if time.monotonic() > deadline:
+            raise LabError(f"{state} did not become {wanted}")
+
+
+def _hierarchies() -> tuple[Path, ...]:
+    """Where each cgroup hierarchy of this machine is mounted."""
+    mounts = (line.split() for line in Path("/proc/self/mounts").read_text().splitlines())
+    return tuple(Path(fields[1]) for fields in mounts if fields[2] in {"cgroup", "cgroup2"})

@@ -1,0 +1,61 @@
+"""Getting ready what a lab is made of: this machine's tools and the cache's entries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from drrun_lab import base, etcd, kubernetes
+from drrun_lab.cache import Cache, Recipe
+from drrun_lab.layout import LabSpec
+from drrun_lab.packages import BUILD_TOOLS, RUN_TOOLS, install_missing
+from drrun_lab.places import cache_folder
+from drrun_lab.progress import Progress
+
+_Build = Callable[[Path, Progress], Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Ingredients:
+    """Read-only layers of the hosts' disks, uppermost first, and the versions in them."""
+
+    layers: tuple[Path, ...]
+    versions: Mapping[str, str]
+
+
+def prepare(spec: LabSpec, progress: Progress) -> Ingredients:
+    """Return the layers for a spec; build those that are missing, at the same time.
+
+    Raises LabError when a tool cannot be installed or a build fails.
+    """
+    install_missing(RUN_TOOLS, progress)
+    cache = Cache(cache_folder(), progress)
+    wanted = _wanted(spec)
+    if not all(cache.find(recipe) for recipe, _ in wanted):
+        install_missing(BUILD_TOOLS, progress)
+        progress.say(f"filling the cache in {cache.root}: this happens once")
+
+    def obtain(item: tuple[Recipe, _Build]) -> tuple[Path, Mapping[str, str]]:
+        recipe, build = item
+        entry = cache.obtain(recipe, lambda folder: build(folder, progress))
+        return entry.folder / "root", entry.record
+
+    with ThreadPoolExecutor(len(wanted)) as pool:
+        made = list(pool.map(obtain, wanted))
+    versions = {name: version for _, record in made for name, version in record.items()}
+    return Ingredients(tuple(layer for layer, _ in made), versions)
+
+
+def _wanted(spec: LabSpec) -> list[tuple[Recipe, _Build]]:
+    """Recipes with their builds; the first is the uppermost layer."""
+
+    def build_etcd(folder: Path, progress: Progress) -> Mapping[str, str]:
+        return etcd.build(spec.etcd, folder, progress)
+
+    wanted: list[tuple[Recipe, _Build]] = [(etcd.recipe(spec.etcd), build_etcd)]
+    if spec.kube:
+        wanted.append((kubernetes.RECIPE, kubernetes.build))
+    wanted.append((base.RECIPE, base.build))
+    return wanted
