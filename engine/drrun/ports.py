@@ -193,8 +193,12 @@ class Journal(Protocol):
 
     def events(self) -> Sequence[Event]: ...
 
-    def save_output(self, name: str, data: bytes) -> None:
+    def save_output(self, name: str, content: bytes) -> None:
         """Append bytes to the run's output file `name`."""
+        ...
+
+    def output(self, name: str) -> bytes:
+        """What was saved under `name`; empty when nothing was."""
         ...
 
 

@@ -6,8 +6,9 @@ failed 1, done 0. Signals, disk and connection errors are the driver's own words
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeAlias
 
 from drrun.journal.state import RunState, Status
@@ -52,27 +53,28 @@ Command: TypeAlias = Start | Undo | TurnBack | Finish
 ENDS: Mapping[Status, tuple[str, int]] = {
     Status.UNDO_FAILED: ("undo-failed", 9),
     Status.REFUSED: ("refused", 5),
-    Status.UNKNOWN: ("unknown", 6),
+    Status.UNKNOWN: ("waiting", 6),
     Status.FAILED: ("failed", 1),
 }
 """A unit's bad end -> the run's, in the order of precedence."""
 
 
 def decide(
-    state: RunState, in_flight: frozenset[UnitId], *, stopping: bool = False
+    state: RunState, in_flight: Collection[UnitId], *, room: int = 64, stopping: bool = False
 ) -> Sequence[Command]:
-    """Every command that is due. Empty while something is in flight and nothing else may start."""
+    """What is due, at most `room` new units. Empty while all that is left is in flight."""
     if state.phase == "undo":
         return _undo(state, in_flight, stopping=stopping)
     due: list[Command] = [] if stopping else _interrupted(state, in_flight)
     blocked = _blockers(state)
     due += _retries(state, in_flight, stopping=stopping)
     if not blocked and not stopping:
-        due += [
+        fresh = (
             Start(unit, 1)
             for unit in state.ready
             if unit not in in_flight and not _step(state, unit).always
-        ]
+        )
+        due += islice(fresh, max(room, 0))
     if due or in_flight or stopping:
         return due
     turn = _turn_back(state)
@@ -85,12 +87,10 @@ def _step(state: RunState, unit: UnitId) -> PlanStep:
     return state.plan.step_of[state.plan.unit_of[unit].step]
 
 
-def _interrupted(state: RunState, in_flight: frozenset[UnitId]) -> list[Command]:
+def _interrupted(state: RunState, in_flight: Collection[UnitId]) -> list[Command]:
     """Units that were running when a controller went away are taken up again, same attempt."""
     return [
-        Start(unit, record.attempt)
-        for unit, record in state.units.items()
-        if record.status is Status.RUNNING and unit not in in_flight
+        Start(unit, state.units[unit].attempt) for unit in state.running if unit not in in_flight
     ]
 
 
@@ -99,12 +99,16 @@ def _blockers(state: RunState) -> list[UnitId]:
     return [unit for unit in state.failures if _step(state, unit).on_failure != "continue"]
 
 
-def _retries(state: RunState, in_flight: frozenset[UnitId], *, stopping: bool) -> list[Command]:
-    due: list[Command] = []
+def _retries(state: RunState, in_flight: Collection[UnitId], *, stopping: bool) -> list[Command]:
+    if stopping:
+        return []
+    due: list[Command] = [
+        Start(unit, attempt) for unit, attempt in state.again.items() if unit not in in_flight
+    ]
     for unit, status in state.failures.items():
         record, retry = state.units[unit], _step(state, unit).retry
         may = status is Status.FAILED and record.attempt < retry.attempts
-        if may and unit not in in_flight and not stopping:
+        if may and unit not in in_flight:
             due.append(Start(unit, record.attempt + 1, retry.wait(record.attempt)))
     return due
 
@@ -125,7 +129,7 @@ def _always(state: RunState) -> list[Command]:
     return []
 
 
-def _undo(state: RunState, in_flight: frozenset[UnitId], *, stopping: bool) -> list[Command]:
+def _undo(state: RunState, in_flight: Collection[UnitId], *, stopping: bool) -> list[Command]:
     """Back to front, a step at a time: undoing is a group act (hazard H7)."""
     if in_flight or stopping:
         return []
@@ -133,7 +137,7 @@ def _undo(state: RunState, in_flight: frozenset[UnitId], *, stopping: bool) -> l
         due: list[Command] = []
         for unit in state.plan.units_of[step.id]:
             record = state.units[unit.id]
-            if record.status is Status.UNDO_FAILED:
+            if unit.id in state.undo_failures:
                 return [Finish("undo-failed", 9, f"{unit.id}: {record.why}")]
             if record.changes and record.status is not Status.UNDONE:
                 due.append(Undo(unit.id))

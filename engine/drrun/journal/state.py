@@ -28,7 +28,7 @@ from drrun.journal.events import (
     UnitFinished,
     UnitStarted,
 )
-from drrun.plan.plan import Plan, Unit
+from drrun.plan.plan import Plan, PlanStep, Unit
 from drrun.values import Json, Outcome, StepId, UnitId
 
 
@@ -76,7 +76,7 @@ OUTCOME_STATUS: Mapping[Outcome, Status] = {
     Outcome.REFUSED: Status.REFUSED,
 }
 
-Entry: TypeAlias = Answered | ChangeIntended | ChangeFinished | ChangeLost
+Entry: TypeAlias = Answered | ChangeIntended | ChangeFinished | ChangeLost | Resolved
 
 
 @dataclass(slots=True)
@@ -91,7 +91,6 @@ class UnitRecord:
     outputs: Mapping[str, Json] = field(default_factory=dict)
     entries: dict[tuple[int, bool], list[Entry]] = field(default_factory=dict)
     """(attempt, undo) -> entries in the order of the journal."""
-    resolved: list[Resolved] = field(default_factory=list)
 
     def replay(self, attempt: int, *, undo: bool) -> tuple[Entry, ...]:
         """The journaled entries of one attempt."""
@@ -123,6 +122,11 @@ class RunState:
     finished: RunFinished | None = None
     failures: dict[UnitId, Status] = field(default_factory=dict)
     """Units that ended badly and were not tried again yet."""
+    running: dict[UnitId, None] = field(default_factory=dict)
+    """Units that were started and did not end."""
+    again: dict[UnitId, int] = field(default_factory=dict)
+    """Units that a resume takes up again, with the attempt to make."""
+    undo_failures: dict[UnitId, None] = field(default_factory=dict)
     _unmet: dict[UnitId, int] = field(default_factory=dict)
     _left: dict[StepId, int] = field(default_factory=dict)
     _left_ok: dict[StepId, int] = field(default_factory=dict)
@@ -160,9 +164,10 @@ class RunState:
                 record = self.units[event.unit]
                 record.entries.setdefault((event.attempt, event.undo), []).append(event)
             case Resolved():
-                self.units[event.unit].resolved.append(event)
+                record = self.units[event.unit]
+                record.entries.setdefault((record.attempt, False), []).append(event)
             case RunAttached():
-                self.epoch, self.finished = event.epoch, None
+                self._attached(event)
             case RunFinished():
                 self.finished = event
             case UndoStarted():
@@ -171,6 +176,20 @@ class RunState:
                 self.no_return = event.unit
             case _:
                 pass
+
+    def _attached(self, event: RunAttached) -> None:
+        """A resume tries again what failed; a lost result keeps its attempt, to be found out."""
+        self.epoch, self.finished = event.epoch, None
+        self.undo_failures.clear()
+        for unit, status in list(self.failures.items()):
+            if self._step(unit).on_failure == "continue":
+                continue
+            del self.failures[unit]
+            same = status is Status.UNKNOWN
+            self.again[unit] = self.units[unit].attempt + (0 if same else 1)
+
+    def _step(self, unit: UnitId) -> PlanStep:
+        return self.plan.step_of[self.plan.unit_of[unit].step]
 
     def _move(self, unit: UnitId, happening: str, to: Status) -> None:
         record = self.units[unit]
@@ -187,8 +206,10 @@ class RunState:
             return
         self._move(event.unit, "unit.started", Status.RUNNING)
         self.units[event.unit].attempt = event.attempt
+        self.running[event.unit] = None
         self.ready.pop(event.unit, None)
         self.failures.pop(event.unit, None)
+        self.again.pop(event.unit, None)
 
     def _finished(self, event: UnitFinished) -> None:
         record = self.units[event.unit]
@@ -196,16 +217,19 @@ class RunState:
         if event.undo:
             good = event.outcome in {Outcome.UNDONE, Outcome.SKIPPED}
             self._move(event.unit, "undo.finished", Status.UNDONE if good else Status.UNDO_FAILED)
+            if not good:
+                self.undo_failures[event.unit] = None
             return
         self._move(event.unit, "unit.finished", OUTCOME_STATUS[event.outcome])
         record.outcome, record.outputs = event.outcome, event.outputs
         self.ready.pop(event.unit, None)
-        unit = self.plan.unit_of[event.unit]
-        good = event.outcome.good
+        self.running.pop(event.unit, None)
+        step, good = self._step(event.unit), event.outcome.good
         if not good:
             self.failures[event.unit] = record.status
-        if good or self.plan.step_of[unit.step].on_failure == "continue":
-            self._release(unit, good=good)
+        last = event.attempt >= step.retry.attempts
+        if good or (step.on_failure == "continue" and last):
+            self._release(self.plan.unit_of[event.unit], good=good)
 
     def _release(self, unit: Unit, *, good: bool) -> None:
         """Tell those that wait for this unit, or for the last unit of its step."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from drrun.spi import Command, Fact, Predicate, Refused, Repeat, Reply, StepFailed
+from drrun.spi import Command, Fact, Host, Predicate, Refused, Repeat, Reply, StepFailed
 
 T = TypeVar("T")
 
@@ -172,9 +172,10 @@ class FakeGroup:
             raise Unscripted(f"the role {expression!r} is not scripted")
         return self.roles[expression]
 
-    def read(self, fact: Fact[T], hosts: Sequence[FakeHost] | None = None) -> Mapping[str, T]:
+    def read(self, fact: Fact[T], hosts: Sequence[Host] | None = None) -> Mapping[str, T]:
         """Every host's scripted answer."""
-        return {host.name: host.read(fact) for host in (self.hosts if hosts is None else hosts)}
+        chosen: Sequence[Host] = self.hosts if hosts is None else hosts
+        return {host.name: host.read(fact) for host in chosen}
 
     def choose(
         self, name: str, fact: Fact[T], fits: Predicate, *, prefer: Fact[Any] | None = None

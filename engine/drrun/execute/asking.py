@@ -1,0 +1,99 @@
+"""Reading facts: one script for a batch, framed so that any bytes come through, parsed here."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from drrun.errors import StepFailed
+from drrun.ports import Clock, Line
+from drrun.spi import Fact, Look
+from drrun.values import Json, Reply
+
+POLL = 0.2
+"""Seconds between two readings of a fact that is waited for."""
+
+
+def ask_facts(line: Line, facts: Sequence[Fact[Any]]) -> list[Json]:
+    """The facts' answers as JSON, in one round trip.
+
+    Raises StepFailed when an answer makes no sense, ConnectError's kinds when the line fails.
+    """
+    asked = [fact for fact in facts if not isinstance(fact, Look)]
+    replies = iter(_replies(line, asked))
+    return [
+        _look(line, fact) if isinstance(fact, Look) else _parsed(line, fact, next(replies))
+        for fact in facts
+    ]
+
+
+def until(
+    line: Line,
+    fact: Fact[Any],
+    good: Callable[[Any], bool],
+    within: float,
+    clock: Clock,
+    stop: threading.Event,
+) -> Any:
+    """The fact's answer as soon as it is good, else the last one when `within` seconds are over."""
+    end = clock.monotonic() + within
+    while True:
+        value = fact.answers.validate_python(ask_facts(line, [fact])[0])
+        if good(value) or clock.monotonic() >= end or stop.is_set():
+            return value
+        clock.wait(POLL)
+
+
+def short(value: Json) -> str:
+    """An answer for a message."""
+    text = str(value)
+    return text if len(text) <= 160 else text[:157] + "…"
+
+
+def _replies(line: Line, facts: Sequence[Fact[Any]]) -> Sequence[Reply]:
+    if not facts:
+        return ()
+    timeout = max(fact.timeout for fact in facts)
+    scripts = [fact.ask().script() for fact in facts]
+    if len(scripts) == 1:
+        return [line.ask(scripts[0], timeout=timeout)]
+    mark = "drrun-" + hashlib.sha256(b"\0".join(scripts)).hexdigest()[:24]
+    parts = [
+        b"(\n%s)\nd=$?; printf '\\n%%s %%d\\n' %s $d; printf '\\n%%s\\n' %s >&2\n"
+        % (script, mark.encode(), mark.encode())
+        for script in scripts
+    ]
+    return _split(line.ask(b"".join(parts), timeout=timeout), mark.encode(), len(scripts))
+
+
+def _split(reply: Reply, mark: bytes, count: int) -> Sequence[Reply]:
+    """Cut the two streams at the marks. A missing mark means that the shell itself died."""
+    replies, rest = [], reply.stdout
+    errors = reply.stderr.split(b"\n" + mark + b"\n")
+    for index in range(count):
+        body, found, rest = rest.partition(b"\n" + mark + b" ")
+        code, _, rest = rest.partition(b"\n")
+        stderr = errors[index] if index < len(errors) else b""
+        replies.append(Reply(int(code) if found else reply.exit, body, stderr, reply.truncated))
+    return replies
+
+
+def _parsed(line: Line, fact: Fact[Any], reply: Reply) -> Json:
+    try:
+        answer: Json = fact.answers.dump_python(fact.parse(reply), mode="json")
+    except (ValueError, LookupError) as error:
+        raise StepFailed(
+            f"{line.host}: {fact.key} cannot be read: {error}",
+            hint=f"the host said: {reply.complaint}" if reply.complaint else "",
+        ) from error
+    return answer
+
+
+def _look(line: Line, fact: Look[Any]) -> Json:
+    try:
+        answer: Json = fact.answers.dump_python(fact.look(), mode="json")
+    except (ValueError, OSError) as error:
+        raise StepFailed(f"{line.host}: {fact.key} cannot be read: {error}") from error
+    return answer

@@ -1,0 +1,229 @@
+"""The one loop that acts: ask `decide` what is due, perform it, record it, until nothing is left.
+
+Units run on worker threads (paramiko blocks). This file is the outermost boundary: any error of a
+step ends here, as an outcome in the journal.
+"""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+
+from drrun.errors import ConnectError, DrrunError, Refused, StoreError, Waiting
+from drrun.execute.changing import Changer, Means
+from drrun.execute.decide import Command, Finish, Start, TurnBack, Undo, decide
+from drrun.execute.follow import Detached, as_error
+from drrun.execute.hosts import Hosts
+from drrun.execute.live import LiveSession
+from drrun.execute.past import Past
+from drrun.execute.recorder import Recorder
+from drrun.execute.unit import Catalog, Performance, Skip, names_for
+from drrun.journal.events import (
+    RunDetached,
+    RunFinished,
+    UndoStarted,
+    UnitFinished,
+    UnitStarted,
+)
+from drrun.journal.state import Status
+from drrun.plan.plan import Unit
+from drrun.ports import Clock, Prompt
+from drrun.spi import Done, DoneChange
+from drrun.values import Json, Outcome, UnitId
+
+FORKS = 16
+"""Units at once; a host has one connection whatever this is."""
+
+
+@dataclass(slots=True)
+class Driver:
+    """Drives one run from where its journal stands to its end, or until asked to stop."""
+
+    recorder: Recorder
+    hosts: Hosts
+    catalog: Catalog
+    clock: Clock
+    prompt: Prompt
+    forks: int = FORKS
+    stop: threading.Event = field(default_factory=threading.Event)
+    _broken: list[StoreError] = field(default_factory=list)
+    _bugs: list[str] = field(default_factory=list)
+    _unreached: list[str] = field(default_factory=list)
+
+    def drive(self) -> Finish:
+        """Go on until nothing is due. Raises StoreError when the journal cannot be written."""
+        in_flight: dict[UnitId, Future[None]] = {}
+        with ThreadPoolExecutor(max_workers=self.forks, thread_name_prefix="unit") as pool:
+            while True:
+                self._reap(in_flight)
+                for command in self._due(in_flight):
+                    if isinstance(command, Finish):
+                        return self._finish(command)
+                    self._perform(command, pool, in_flight)
+                if in_flight:
+                    wait(in_flight.values(), timeout=0.5, return_when=FIRST_COMPLETED)
+                elif self.stop.is_set():
+                    return self._detach()
+                if self._broken and not in_flight:
+                    raise self._broken[0]
+
+    def _due(self, in_flight: Mapping[UnitId, Future[None]]) -> list[Command]:
+        with self.recorder.lock:
+            stopping = self.stop.is_set() or bool(self._broken)
+            room = self.forks - len(in_flight)
+            return list(decide(self.recorder.state, in_flight, room=room, stopping=stopping))
+
+    def _reap(self, in_flight: dict[UnitId, Future[None]]) -> None:
+        for unit in [unit for unit, future in in_flight.items() if future.done()]:
+            in_flight.pop(unit).result()
+
+    def _perform(
+        self, command: Command, pool: ThreadPoolExecutor, in_flight: dict[UnitId, Future[None]]
+    ) -> None:
+        match command:
+            case Start(unit=unit, attempt=attempt, delay=delay):
+                self._start(unit, attempt)
+                in_flight[unit] = pool.submit(self._guarded, self._run, unit, attempt, delay)
+            case Undo(unit=unit):
+                attempt = self.recorder.state.units[unit].attempt
+                self.recorder.record(UnitStarted(unit=unit, attempt=attempt, undo=True))
+                in_flight[unit] = pool.submit(self._guarded, self._undo, unit, attempt, 0.0)
+            case TurnBack(why=why):
+                self.recorder.record(UndoStarted(why=why), durable=True)
+            case Finish():
+                raise AssertionError(command)
+
+    def _start(self, unit: UnitId, attempt: int) -> None:
+        """A unit that was running when its controller went away keeps its start."""
+        record = self.recorder.state.units[unit]
+        if record.status is Status.RUNNING and record.attempt == attempt:
+            return
+        self.recorder.record(UnitStarted(unit=unit, attempt=attempt))
+
+    def _guarded(
+        self, act: Callable[[UnitId, int, float], None], unit: UnitId, attempt: int, delay: float
+    ) -> None:
+        try:
+            act(unit, attempt, delay)
+        except Detached:
+            return
+        except StoreError as error:
+            self._broken.append(error)
+            self.stop.set()
+
+    # --- forward -----------------------------------------------------------------------------
+
+    def _run(self, unit_id: UnitId, attempt: int, delay: float) -> None:
+        if delay:
+            self.clock.wait(delay)
+        if self.stop.is_set():
+            raise Detached
+        unit, began = self.recorder.state.plan.unit_of[unit_id], self.clock.monotonic()
+        session, stage = self._stage(unit, attempt, undo=False)
+        outputs: Mapping[str, Json] = {}
+        why = hint = ""
+        try:
+            result = stage.run()
+            if isinstance(result, Skip):
+                outcome, why = Outcome.SKIPPED, result.why
+            else:
+                outcome = Outcome.CHANGED if session.changed else Outcome.ALREADY
+                outputs = dict(result)
+        except (StoreError, Detached):
+            raise
+        except Exception as error:  # noqa: BLE001 - the boundary: whatever a step type raises ends here
+            outcome, why, hint = self._ending(unit_id, error)
+        self.recorder.record(
+            UnitFinished(
+                unit=unit_id,
+                attempt=attempt,
+                outcome=outcome,
+                why=why,
+                hint=hint,
+                outputs=outputs,
+                seconds=round(self.clock.monotonic() - began, 3),
+            ),
+            durable=True,
+        )
+
+    def _stage(self, unit: Unit, attempt: int, *, undo: bool) -> tuple[LiveSession, Performance]:
+        state = self.recorder.state
+        means = Means(self.hosts, self.recorder, self.clock, self.prompt, self.stop)
+        changer = Changer(means, unit, state.plan.step_of[unit.step], attempt, undo)
+        past = Past(unit.id, self.recorder.entries(unit.id, attempt, undo=undo))
+        session = LiveSession(means, changer, past)
+        with self.recorder.lock:
+            names = names_for(state.plan, unit, state.outputs())
+        stage = Performance(state.plan, unit, self.catalog, session, names)
+        changer.before_change = stage.prove_guards(self.hosts)
+        return session, stage
+
+    def _ending(self, unit: UnitId, error: Exception) -> tuple[Outcome, str, str]:
+        known = as_error(error)
+        if known is not error:
+            trace = "".join(traceback.format_exception(error))
+            self.recorder.journal.save_output(f"{unit}.traceback", trace.encode())
+            self._bugs.append(known.message)
+        if isinstance(known, ConnectError):
+            self._unreached.append(known.message)
+        outcome = Outcome.FAILED
+        if isinstance(known, Refused):
+            outcome = Outcome.REFUSED
+        elif isinstance(known, Waiting):
+            outcome = Outcome.UNKNOWN
+        return outcome, known.message, known.hint
+
+    # --- backward ----------------------------------------------------------------------------
+
+    def _undo(self, unit_id: UnitId, attempt: int, delay: float) -> None:
+        del delay
+        state, began = self.recorder.state, self.clock.monotonic()
+        unit = state.plan.unit_of[unit_id]
+        _, stage = self._stage(unit, attempt, undo=True)
+        record = state.units[unit_id]
+        done = Done(
+            tuple(DoneChange(c.name, c.host, c.before) for c in record.changes), record.outputs
+        )
+        outcome, why, hint = Outcome.UNDONE, "", ""
+        try:
+            if not stage.undo(done):
+                outcome, why = Outcome.SKIPPED, f"{stage.step.uses} cannot be undone: left as it is"
+        except (StoreError, Detached):
+            raise
+        except Exception as error:  # noqa: BLE001 - the boundary, as above
+            _, why, hint = self._ending(unit_id, error)
+            outcome = Outcome.FAILED
+        self.recorder.record(
+            UnitFinished(
+                unit=unit_id,
+                attempt=attempt,
+                outcome=outcome,
+                why=why,
+                hint=hint,
+                undo=True,
+                seconds=round(self.clock.monotonic() - began, 3),
+            ),
+            durable=True,
+        )
+
+    # --- the end -----------------------------------------------------------------------------
+
+    def _finish(self, finish: Finish) -> Finish:
+        code = finish.exit_code
+        nothing_changed = not any(r.changes for r in self.recorder.state.units.values())
+        if code == 1 and self._unreached and nothing_changed:
+            code = 4
+        if self._bugs and code == 1:
+            code = DrrunError.exit_code
+        end = Finish(finish.status, code, finish.why)
+        self.recorder.record(
+            RunFinished(status=end.status, exit_code=end.exit_code, why=end.why), durable=True
+        )
+        return end
+
+    def _detach(self) -> Finish:
+        self.recorder.record(RunDetached(why="asked to stop"), durable=True)
+        return Finish("detached", 130, "asked to stop: commands on hosts go on")

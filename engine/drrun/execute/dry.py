@@ -1,0 +1,139 @@
+"""The dry-run: every unit in plan order over one overlay; reads are real, nothing is launched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from drrun.errors import ConnectError, DrrunError, NotKnownError, Refused
+from drrun.execute.forecast import DrySession, Overlay, Predicted, Reader
+from drrun.execute.unit import Catalog, Performance, Skip, names_for
+from drrun.plan.plan import Plan, Unit
+from drrun.values import Effect, Grade, HostName, StepId, UnitId
+
+
+@dataclass(frozen=True, slots=True)
+class UnitForecast:
+    """What a run would do in one unit."""
+
+    unit: UnitId
+    step: StepId
+    hosts: tuple[HostName, ...]
+    grade: Grade
+    changes: tuple[Predicted, ...]
+    asked: tuple[tuple[HostName, str], ...] = ()
+    unchecked: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    skipped: str = ""
+    refused: str = ""
+    hint: str = ""
+    unknown: str = ""
+    """Why the prediction ends in this unit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a run would do, change for change, in the order of the plan."""
+
+    plan: Plan
+    units: tuple[UnitForecast, ...]
+    offline: bool = False
+
+    @property
+    def changes(self) -> tuple[Predicted, ...]:
+        """Every sure change, in order."""
+        return tuple(c for unit in self.units for c in unit.changes if not c.conditional)
+
+    @property
+    def conditional(self) -> tuple[Predicted, ...]:
+        """Changes that depend on what only a run can see."""
+        return tuple(c for unit in self.units for c in unit.changes if c.conditional)
+
+    @property
+    def refusals(self) -> tuple[UnitForecast, ...]:
+        """Units that a run would refuse, given what is there now."""
+        return tuple(unit for unit in self.units if unit.refused)
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 5 when the run would be refused."""
+        return Refused.exit_code if self.refusals else 0
+
+    def coverage(self) -> Mapping[Grade, int]:
+        """Units by grade."""
+        return {g: sum(unit.grade is g for unit in self.units) for g in Grade}
+
+
+@dataclass(slots=True)
+class Dry:
+    """One dry-run."""
+
+    plan: Plan
+    catalog: Catalog
+    reader: Reader
+    offline: bool = False
+    overlay: Overlay = field(default_factory=Overlay)
+    _outputs: dict[StepId, dict[str, Mapping[str, Any]]] = field(default_factory=dict)
+
+    def forecast(self) -> Forecast:
+        """Go through every unit. Stops after a refusal, as a run would. Raises ConnectError."""
+        units: list[UnitForecast] = []
+        for step in self.plan.steps:
+            units += [self._unit(unit) for unit in self.plan.units_of[step.id]]
+            stop = step.on_failure != "continue" and any(u.refused for u in units)
+            if stop:
+                break
+        return Forecast(self.plan, tuple(units), self.offline)
+
+    def _unit(self, unit: Unit) -> UnitForecast:
+        session = DrySession(unit, self.overlay, self.reader)
+        names = names_for(self.plan, unit, self._steps())
+        stage = Performance(self.plan, unit, self.catalog, session, names)
+        skipped = refused = hint = unknown = ""
+        try:
+            result = stage.run()
+            if isinstance(result, Skip):
+                skipped, result = result.why, {}
+            self._outputs.setdefault(unit.step, {})[unit.host or "group"] = result
+        except NotKnownError as error:
+            unknown = error.message
+        except ConnectError:
+            raise
+        except DrrunError as error:
+            refused, hint = error.message, error.hint
+        step = self.plan.step_of[unit.step]
+        if unknown and step.effect is Effect.DESTROY and not step.accept_unknown:
+            refused = f"{unit.id} destroys, and what it will do cannot be told: {unknown}"
+            hint = "`accept_unknown: true` on the step accepts that by name"
+        return UnitForecast(
+            unit.id,
+            unit.step,
+            unit.hosts,
+            Grade.UNKNOWN if unknown else session.grade,
+            tuple(session.changes),
+            tuple(session.asked),
+            tuple(session.unchecked),
+            tuple(session.notes),
+            skipped,
+            refused,
+            hint,
+            unknown,
+        )
+
+    def _steps(self) -> Mapping[str, Mapping[str, object]]:
+        found: dict[str, Mapping[str, object]] = {}
+        for step in self.plan.steps:
+            by_host = self._outputs.get(step.id, {})
+            agreed = dict(next(iter(by_host.values()), {}))
+            for outputs in by_host.values():
+                agreed = {k: v for k, v in agreed.items() if _same(v, outputs.get(k))}
+            found[step.id] = {"outputs": agreed, "on": by_host}
+        return found
+
+
+def _same(one: object, other: object) -> bool:
+    try:
+        return bool(one == other)
+    except NotKnownError:
+        return True  # every host's value is a hole: the step's output is one hole

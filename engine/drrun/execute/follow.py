@@ -1,0 +1,134 @@
+"""Following one change on its host, from launch or re-attachment to its end.
+
+The matrix of what a host may say, and what follows, is durability study §1b. Absence of evidence is
+never success or failure: it raises Lost, and a policy, a check or a person decides.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from drrun.errors import ConnectError, DrrunError, Fenced, HostKeyError, StepFailed
+from drrun.ports import Clock, Job, JobReport, JobState, Line
+from drrun.values import HostName
+
+T = TypeVar("T")
+
+POLL = 5.0
+"""Seconds that one poll may block on the host."""
+UNREACHED = 180.0
+"""Seconds that a host may stay out of reach before its job counts as lost."""
+
+
+class Lost(Exception):  # noqa: N818 - evidence, not an error: the policy decides what it means
+    """What became of the job cannot be known. `begun` is False when it surely never began."""
+
+    def __init__(self, why: str, *, begun: bool = True) -> None:
+        super().__init__(why)
+        self.why = why
+        self.begun = begun
+
+
+class Detached(BaseException):
+    """The controller was asked to leave; jobs go on. Not an Exception: no step may catch it."""
+
+
+@dataclass(slots=True)
+class Follower:
+    """Follows one job on one host; output goes to `save(stream, bytes)` as it comes."""
+
+    host: HostName
+    line: Callable[[], Line]
+    clock: Clock
+    stop: threading.Event
+    save: Callable[[str, bytes], None]
+    out: int = 0
+    err: int = 0
+    patience: float = UNREACHED
+    report: JobReport = field(default_factory=lambda: JobReport(JobState.ABSENT, ""))
+
+    def launch(self, job: Job) -> JobReport:
+        """Launch and follow to the end. The token makes a second send harmless."""
+        return self._to_end(job, self._patiently(lambda line: line.launch(job)))
+
+    def attach(self, job: Job, boot_id: str) -> JobReport:
+        """Find the job again and follow it; launch it only where it surely never arrived."""
+        report = self._patiently(lambda line: line.poll(job.run, job.token))
+        if report.state is JobState.ABSENT:
+            if not boot_id or report.boot_id != boot_id:
+                raise Lost("the host was rebooted since, and holds no trace of the command")
+            return self.launch(job)
+        if report.state is JobState.CLAIMED:
+            report = self._patiently(lambda line: line.abandon(job.run, job.token, job.epoch))
+        return self._to_end(job, report)
+
+    def _to_end(self, job: Job, report: JobReport) -> JobReport:
+        while True:
+            self._keep(report)
+            match report.state:
+                case JobState.EXITED:
+                    if self._complete(report):
+                        return report
+                case JobState.RUNNING | JobState.ORPHAN | JobState.CLAIMED:
+                    pass
+                case JobState.FENCED:
+                    raise Fenced(
+                        f"{self.host}: another controller has taken this run over",
+                        hint="`drrun status` there shows who",
+                    )
+                case JobState.ABANDONED:
+                    raise Lost(report.why or "it was abandoned before it began", begun=False)
+                case JobState.CANNOT_CLAIM:
+                    raise StepFailed(
+                        f"{self.host}: the change was not begun: {report.why}",
+                        hint="free space under drrun's folder on the host, then `drrun resume`",
+                    )
+                case JobState.LOST:
+                    raise Lost(report.why or "it ended without leaving its exit")
+                case JobState.ABSENT:
+                    raise Lost("its folder is gone from the host")
+            if self.stop.is_set():
+                raise Detached
+            report = self._patiently(
+                lambda line: line.poll(
+                    job.run, job.token, out_from=self.out, err_from=self.err, wait=POLL
+                )
+            )
+
+    def _keep(self, report: JobReport) -> None:
+        for stream, block in (("out", report.out), ("err", report.err)):
+            if block:
+                self.save(stream, block)
+        self.out += len(report.out)
+        self.err += len(report.err)
+
+    def _complete(self, report: JobReport) -> bool:
+        return self.out >= report.out_size and self.err >= report.err_size
+
+    def _patiently(self, ask: Callable[[Line], T]) -> T:
+        """Ask, over a new line after each break, until patience ends."""
+        began, delay = self.clock.monotonic(), 0.2
+        while True:
+            try:
+                return ask(self.line())
+            except HostKeyError:
+                raise  # another machine answers under this name: never go on by itself
+            except ConnectError as error:
+                if self.stop.is_set():
+                    raise Detached from error
+                if self.clock.monotonic() - began > self.patience:
+                    raise Lost(f"the host cannot be reached: {error.message}") from error
+                self.clock.wait(delay)
+                delay = min(delay * 2, 5.0)
+
+
+def as_error(error: BaseException) -> DrrunError:
+    """Any error as one of drrun's; a foreign one is a bug in a step type."""
+    if isinstance(error, DrrunError):
+        return error
+    return DrrunError(
+        f"a bug: {type(error).__name__}: {error}", hint="the traceback is in `drrun logs`"
+    )

@@ -1,0 +1,238 @@
+"""A unit's session in a dry-run: reads are real, changes are recorded, an overlay holds what they set.
+
+Given unchanged facts and steps that succeed, the changes recorded here are the run's, in order
+(hazard H17). A fact that an earlier change touched without saying its value is NotKnown: it may be
+passed on, and looking at it ends the prediction of that unit, honestly graded unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from drrun.errors import Refused
+from drrun.execute.copying import FileSum, Incoming, sha256_of
+from drrun.execute.view import Change, decoded
+from drrun.plan.plan import Unit
+from drrun.spi import Fact, Predicate
+from drrun.values import Command, Digest, Grade, HostName, Json, NotKnown
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """One change that a run would make."""
+
+    unit: str
+    step: str
+    host: HostName
+    name: str
+    digest: Digest
+    preview: str
+    conditional: str = ""
+    """Why it may not be made; empty for a change that is sure."""
+    sets: tuple[tuple[str, str], ...] = ()
+
+
+class Reader(Protocol):
+    """Asks a real host, or (offline) nobody."""
+
+    def __call__(self, host: HostName, facts: Sequence[Fact[Any]]) -> list[Json] | None: ...
+
+
+@dataclass(slots=True)
+class Overlay:
+    """What the changes recorded so far set and touched, over the whole run."""
+
+    values: dict[tuple[HostName, str], Any] = field(default_factory=dict)
+    touched: dict[tuple[HostName | None, str], str] = field(default_factory=dict)
+
+    def touch(self, host: HostName, components: Sequence[str], origin: str) -> None:
+        """Forget what is known of these components; `@x` is that of the whole cluster."""
+        for component in components:
+            place = None if component.startswith("@") else host
+            self.touched[(place, component)] = origin
+            for known in [k for k in self.values if self._about(k, place, component)]:
+                del self.values[known]
+
+    def _about(self, known: tuple[HostName, str], place: HostName | None, component: str) -> bool:
+        value = self.values[known]
+        about = value[1] if isinstance(value, tuple) else ()
+        return component in about and place in (None, known[0])
+
+    def set(self, host: HostName, fact: Fact[Any], value: object) -> None:
+        """A change says what the fact will be."""
+        self.values[(host, fact.key)] = (value, fact.about())
+
+    def get(self, host: HostName, fact: Fact[Any]) -> tuple[bool, Any]:
+        """(whether the overlay speaks, the value or a hole)."""
+        if (host, fact.key) in self.values:
+            return True, self.values[(host, fact.key)][0]
+        for component in fact.about():
+            place = None if component.startswith("@") else host
+            if (place, component) in self.touched:
+                return True, NotKnown(self.touched[(place, component)])
+        return False, None
+
+
+@dataclass(slots=True)
+class DrySession:
+    """`drrun.execute.view.Session` that changes nothing."""
+
+    unit: Unit
+    overlay: Overlay
+    reader: Reader
+    changes: list[Predicted] = field(default_factory=list)
+    asked: list[tuple[HostName, str]] = field(default_factory=list)
+    unchecked: list[str] = field(default_factory=list)
+    """What a run will check and a dry-run cannot."""
+    notes: list[str] = field(default_factory=list)
+    predicted: bool = False
+    """Whether anything rested on the overlay."""
+
+    def read(self, host: HostName, facts: Sequence[Fact[Any]]) -> list[Any]:
+        """The overlay's word where it has one, else the host's."""
+        spoken = [self.overlay.get(host, fact) for fact in facts]
+        open_facts = [f for f, (known, _) in zip(facts, spoken, strict=True) if not known]
+        answers = iter(self._ask(host, open_facts))
+        self.predicted = self.predicted or any(known for known, _ in spoken)
+        return [value if known else next(answers) for known, value in spoken]
+
+    def _ask(self, host: HostName, facts: Sequence[Fact[Any]]) -> list[Any]:
+        if not facts:
+            return []
+        answers = self.reader(host, facts)
+        if answers is None:
+            return [NotKnown("asking the host (offline)") for _ in facts]
+        self.asked += [(host, fact.key) for fact in facts]
+        return [decoded(fact, answer) for fact, answer in zip(facts, answers, strict=True)]
+
+    def read_all(self, hosts: Sequence[HostName], fact: Fact[Any]) -> Mapping[HostName, Any]:
+        """Each host's answer."""
+        return {host: self.read(host, [fact])[0] for host in hosts}
+
+    def require(
+        self,
+        host: HostName,
+        fact: Fact[Any],
+        must: Predicate,
+        *,
+        because: str,
+        hint: str,
+        within: float,
+    ) -> Any:
+        """Checked now where it can be; otherwise noted as checked by the run."""
+        del within
+        value = self.read(host, [fact])[0]
+        if isinstance(value, NotKnown):
+            self.unchecked.append(f"{fact.key} on {host} must be {must.text}")
+            return value
+        if not must.holds(value):
+            raise Refused(
+                f"{host}: {fact.key} is {value}, must be {must.text}: {because}", hint=hint
+            )
+        return value
+
+    def change(self, host: HostName, change: Change) -> Any:
+        """Record it, and let the overlay say what it sets."""
+        conditional = ""
+        if change.only_if is not None:
+            fact, predicate = change.only_if
+            value = self.read(host, [fact])[0]
+            if isinstance(value, NotKnown):
+                conditional = f"only if {fact.key} is {predicate.text} ({value!r})"
+            elif not predicate.holds(value):
+                return None
+        sets = tuple((fact.key, _shown(value)) for fact, value in change.sets.items())
+        self._record(host, change.name, change.command, conditional, sets)
+        self._overlay(host, change)
+        return None if change.returns is None else NotKnown(f"{self.unit.step}.{change.name}")
+
+    def _record(
+        self,
+        host: HostName,
+        name: str,
+        command: Command,
+        conditional: str = "",
+        sets: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        self.changes.append(
+            Predicted(
+                self.unit.id,
+                self.unit.step,
+                host,
+                name,
+                command.digest,
+                command.preview,
+                conditional,
+                sets,
+            )
+        )
+
+    def _overlay(self, host: HostName, change: Change) -> None:
+        origin = f"{self.unit.step}.{change.name}"
+        self.overlay.touch(host, change.touched, origin)
+        for fact, value in change.sets.items():
+            if isinstance(value, Predicate) or change.only_if is not None:
+                value = NotKnown(origin)
+            self.overlay.set(host, fact, value)
+
+    def put(self, host: HostName, name: str, source: Path, dest: str, mode: str, owner: str) -> str:
+        """Recorded unless the host has the very bytes already."""
+        sha256 = sha256_of(source)
+        there = self.read(host, [FileSum(dest)])[0]
+        if not isinstance(there, NotKnown) and there == sha256:
+            return sha256
+        self.change(host, Incoming(name, source, dest, mode, owner, sha256).change())
+        return sha256
+
+    def get(self, host: HostName, name: str, source: str, dest: Path) -> Any:
+        """A copy to the controller is no change of a host: noted."""
+        known = self.read(host, [FileSum(source)])[0]
+        self.notes.append(f"{name}: copies {source} of {host} to {dest}")
+        return (
+            known if isinstance(known, NotKnown) or known else NotKnown(f"{self.unit.step}.{name}")
+        )
+
+    def choose(
+        self,
+        hosts: Sequence[HostName],
+        name: str,
+        fact: Fact[Any],
+        fits: Predicate,
+        prefer: Fact[Any] | None,
+    ) -> HostName:
+        """The host that would be chosen now."""
+        answers = self.read_all(hosts, fact)
+        fitting = [host for host, value in answers.items() if fits.holds(value)]
+        if not fitting:
+            raise Refused(f"no host fits {name}: {fact.key} must be {fits.text}")
+        if prefer is not None:
+            liked = self.read_all(fitting, prefer)
+            fitting.sort(key=lambda host: not liked[host])
+        return fitting[0]
+
+    def ask(self, host: HostName, question: str, expect: str) -> str:
+        """Nobody is asked; the forecast goes on as if the answer were yes."""
+        del host
+        self.notes.append(f"asks: {question}")
+        return expect or "yes"
+
+    def note(self, text: str) -> None:
+        """Keep the note."""
+        self.notes.append(text)
+
+    def measure(self, name: str, value: float) -> None:
+        """Figures are taken in a run."""
+
+    @property
+    def grade(self) -> Grade:
+        """What this unit's prediction rests on."""
+        return Grade.PREDICTED if self.predicted else Grade.OBSERVED
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, Predicate):
+        return value.text
+    return repr(value) if isinstance(value, NotKnown) else str(value)

@@ -1,0 +1,235 @@
+"""A unit's session in a run: replay what the journal holds, then ask and act for real."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from drrun.errors import Refused, StepFailed, Waiting
+from drrun.execute.asking import ask_facts, short, until
+from drrun.execute.changing import Changer, Means
+from drrun.execute.copying import FileSum, Incoming, receive, send, sha256_of
+from drrun.execute.past import Past
+from drrun.execute.view import Change, decoded, encoded
+from drrun.journal.events import Answered, Measured, Noted
+from drrun.ports import Question
+from drrun.spi import Fact, Predicate, argv
+from drrun.values import Digest, HostName, Json, Reply, digest
+
+
+@dataclass(slots=True)
+class LiveSession:
+    """`drrun.execute.view.Session` for real."""
+
+    means: Means
+    changer: Changer
+    past: Past
+    changed: bool = False
+    _ordinal: int = 0
+    _names: set[tuple[HostName, str]] = field(default_factory=set)
+
+    # --- asking ------------------------------------------------------------------------------
+
+    def read(self, host: HostName, facts: Sequence[Fact[Any]]) -> list[Any]:
+        """Ask the host, or replay its answers."""
+        name = ", ".join(fact.key for fact in facts)
+        answers = self._answer(
+            "read",
+            name,
+            [host, *(fact.key for fact in facts)],
+            lambda: {str(i): a for i, a in enumerate(self._ask(host, facts))},
+        )
+        return [decoded(fact, answers[str(i)]) for i, fact in enumerate(facts)]
+
+    def read_all(self, hosts: Sequence[HostName], fact: Fact[Any]) -> Mapping[HostName, Any]:
+        """Ask many hosts at once."""
+
+        def ask() -> dict[str, Json]:
+            with ThreadPoolExecutor(max_workers=min(len(hosts), 8) or 1) as pool:
+                found = pool.map(lambda host: self._ask(host, [fact])[0], hosts)
+                return dict(zip(hosts, found, strict=True))
+
+        answers = self._answer("read", fact.key, [fact.key, *hosts], ask)
+        return {host: decoded(fact, answers[host]) for host in hosts}
+
+    def require(
+        self,
+        host: HostName,
+        fact: Fact[Any],
+        must: Predicate,
+        *,
+        because: str,
+        hint: str,
+        within: float,
+    ) -> Any:
+        """Ask until it holds, or until `within` has passed."""
+
+        def ask() -> dict[str, Json]:
+            line = self.means.hosts.line(host)
+            value = until(line, fact, must.holds, within, self.means.clock, self.means.stop)
+            return {host: encoded(fact, value)}
+
+        answer = self._answer("require", fact.key, [host, fact.key, must.text], ask)[host]
+        value = decoded(fact, answer)
+        if must.holds(value):
+            return value
+        kind = StepFailed if self.changed else Refused
+        waited = f" (waited {within:.0f} s)" if within else ""
+        raise kind(
+            f"{host}: {fact.key} is {short(answer)}, must be {must.text}{waited}: {because}",
+            hint=hint,
+        )
+
+    def choose(
+        self,
+        hosts: Sequence[HostName],
+        name: str,
+        fact: Fact[Any],
+        fits: Predicate,
+        prefer: Fact[Any] | None,
+    ) -> HostName:
+        """The first fitting host, preferred ones first; the choice is journaled."""
+
+        def ask() -> dict[str, Json]:
+            fitting = [h for h, v in self._ask_each(hosts, fact).items() if fits.holds(v)]
+            if prefer is not None and fitting:
+                liked = self._ask_each(fitting, prefer)
+                fitting.sort(key=lambda host: not liked[host])
+            return {"host": fitting[0] if fitting else None}
+
+        chosen = self._answer("choose", name, [name, fact.key, fits.text, *hosts], ask)["host"]
+        if chosen is None:
+            raise Refused(f"no host fits {name}: {fact.key} must be {fits.text}")
+        return HostName(str(chosen))
+
+    def ask(self, host: HostName, question: str, expect: str) -> str:
+        """Ask the operator; without one the run waits."""
+
+        def ask() -> dict[str, Json]:
+            prompt = self.means.prompt
+            if not prompt.present:
+                raise Waiting(
+                    f"{self.changer.unit.id} asks: {question}",
+                    hint="run `drrun resume` on a terminal to answer",
+                )
+            return {"said": prompt.ask(Question(question, expect=expect)), "by": prompt.who}
+
+        return str(self._answer("ask", question, [question, expect], ask)["said"])
+
+    def note(self, text: str) -> None:
+        """Journal a line for people, once."""
+        self._once("note", text, lambda: Noted(unit=self.changer.unit.id, text=text))
+
+    def measure(self, name: str, value: float) -> None:
+        """Journal a figure, once."""
+        self._once(
+            "measure", name, lambda: Measured(unit=self.changer.unit.id, name=name, value=value)
+        )
+
+    def _once(self, kind: str, name: str, event: Callable[[], Noted | Measured]) -> None:
+        def record() -> dict[str, Json]:
+            self.means.recorder.record(event())
+            return {}
+
+        self._answer(kind, name, [name], record)
+
+    def _answer(
+        self, kind: str, name: str, question: Json, ask: Callable[[], dict[str, Json]]
+    ) -> Mapping[str, Json]:
+        """One ordinal: replayed when the journal holds it, asked and journaled otherwise."""
+        self._ordinal += 1
+        asked = digest([kind, question])
+        past = self.past.answers(self._ordinal, kind, name, asked)
+        if past is not None:
+            return past
+        answers = ask()
+        self._record_answer(kind, name, asked, answers)
+        return answers
+
+    def _record_answer(
+        self, kind: str, name: str, asked: Digest, answers: Mapping[str, Json]
+    ) -> None:
+        self.means.recorder.record(
+            Answered(
+                unit=self.changer.unit.id,
+                attempt=self.changer.attempt,
+                ordinal=self._ordinal,
+                kind=kind,
+                name=name,
+                asked=asked,
+                answers=answers,
+                undo=self.changer.undo,
+            )
+        )
+
+    def _ask(self, host: HostName, facts: Sequence[Fact[Any]]) -> list[Json]:
+        return ask_facts(self.means.hosts.line(host), facts)
+
+    def _ask_each(self, hosts: Sequence[HostName], fact: Fact[Any]) -> dict[HostName, Any]:
+        return {host: decoded(fact, self._ask(host, [fact])[0]) for host in hosts}
+
+    # --- changing ----------------------------------------------------------------------------
+
+    def change(self, host: HostName, change: Change) -> Any:
+        """Make a change, or take up the one that the journal holds."""
+        if change.only_if is not None and not self._wanted(host, change):
+            return None
+        if (host, change.name) in self._names:
+            raise AssertionError(f"{self.changer.unit.id} makes the change {change.name!r} twice")
+        self._names.add((host, change.name))
+        self._ordinal += 1
+        asked = change.asked(host)
+        past = self.past.change(self._ordinal, change.name, asked)
+        finished = past.finished or self.changer.perform(host, change, self._ordinal, past)
+        self.changed = True
+        if finished.code not in change.exits:
+            raise StepFailed(
+                f"{host}: {change.name} ended with {finished.code}: {finished.complaint}",
+                hint=f"`drrun logs {self.means.hosts.plan.run} --step {self.changer.step.id}` shows all of it",
+            )
+        if change.sets and not past.verified:
+            after = self.changer.verify(host, change, finished)
+            self._record_answer("verify", change.name, asked, after)
+        if change.returns is None:
+            return None
+        stdout = self.means.recorder.journal.output(f"{finished.token}.out")
+        return change.returns(Reply(finished.code, stdout, b""))
+
+    def _wanted(self, host: HostName, change: Change) -> bool:
+        assert change.only_if is not None
+        fact, predicate = change.only_if
+        return predicate.holds(self.read(host, [fact])[0])
+
+    # --- copies ------------------------------------------------------------------------------
+
+    def put(self, host: HostName, name: str, source: Path, dest: str, mode: str, owner: str) -> str:
+        """Copy a file to the host, unless it is there already."""
+        sha256 = sha256_of(source)
+        if self.read(host, [FileSum(dest)])[0] == sha256:
+            return sha256
+        incoming = Incoming(name, source, dest, mode, owner, sha256)
+        change = incoming.change()
+        done = self.past.change(self._ordinal + 1, name, change.asked(host)).finished
+        if done is None:
+            self.changer.before_change()
+            send(self.means.hosts.line(host), incoming)
+        self.change(host, change)
+        return sha256
+
+    def get(self, host: HostName, name: str, source: str, dest: Path) -> str:
+        """Copy a file of the host to the controller, unless it is there already."""
+        sha256 = str(self.read(host, [FileSum(source)])[0])
+        if not sha256:
+            raise StepFailed(f"{host}: there is no {source} to fetch")
+
+        def fetch() -> dict[str, Json]:
+            if not (dest.exists() and sha256_of(dest) == sha256):
+                receive(self.means.hosts.line(host), source, dest, sha256)
+            return {"sha256": sha256}
+
+        self._answer("get", name, [host, source, str(dest), argv().digest], fetch)
+        self.changed = True
+        return sha256

@@ -1,0 +1,157 @@
+"""One unit from its first question to its outputs: the same code in every mode.
+
+Order: `when`, the step's own fields, guards, requires, the step, ensures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from drrun.errors import Refused, StepFailed
+from drrun.execute.asking import ask_facts
+from drrun.execute.hosts import Hosts
+from drrun.execute.view import GroupView, HostView, Session, as_predicate
+from drrun.lang.template import render, test
+from drrun.plan.plan import Check, Plan, PlanStep, Unit
+from drrun.spi import Done, Fact, GroupStep, HostStep, Outputs, Step
+from drrun.values import HostName, Json
+
+
+class Catalog(Protocol):
+    """Step types and facts by name, as classes."""
+
+    def make_step(self, uses: str, fields: Mapping[str, object]) -> Step:
+        """A configured step. Raises AuthorError."""
+        ...
+
+    def make_fact(self, name: str, args: Mapping[str, object]) -> Fact[Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """The unit's `when` is false."""
+
+    why: str
+
+
+def names_for(
+    plan: Plan, unit: Unit, outputs: Mapping[str, Mapping[str, object]]
+) -> dict[str, Any]:
+    """What the unit's templates may name."""
+    names: dict[str, Any] = {
+        "inputs": plan.inputs,
+        "roles": {name: list(hosts) for name, hosts in plan.roles.items()},
+        "vars": plan.vars,
+        "run": {"id": plan.run, "name": plan.name},
+        "steps": outputs,
+    }
+    if plan.step_of[unit.step].kind == "host":
+        target = plan.targets[unit.hosts[0]]
+        names["host"] = {
+            "name": target.name,
+            "address": target.address,
+            "layout": target.layout,
+            "vars": dict(target.vars),
+        }
+        names["vars"] = {**plan.vars, **target.vars}
+    return names
+
+
+@dataclass(slots=True)
+class Performance:
+    """A unit, on its stage."""
+
+    plan: Plan
+    unit: Unit
+    catalog: Catalog
+    session: Session
+    names: Mapping[str, Any]
+
+    @property
+    def step(self) -> PlanStep:
+        """The unit's step."""
+        return self.plan.step_of[self.unit.step]
+
+    def run(self) -> Outputs | Skip:
+        """Perform it. Raises the step's own errors."""
+        if self.step.when is not None and not test(self.step.when, self.names):
+            return Skip(f"when: {self.step.when}")
+        made = self._made()
+        self.check_guards()
+        for check in self.unit.requires:
+            self._check(check, "the step requires it")
+        outputs = made.run(self._host()) if isinstance(made, HostStep) else None
+        if isinstance(made, GroupStep):
+            outputs = made.run(self._group())
+        for check in self.unit.ensures:
+            self._check(check, "the step must ensure it")
+        return outputs or {}
+
+    def undo(self, done: Done) -> bool:
+        """Undo what was done; False when this step type cannot."""
+        made = self._made()
+        self.check_guards()
+        try:
+            if isinstance(made, HostStep):
+                made.undo(self._host(), done)
+            elif isinstance(made, GroupStep):
+                made.undo(self._group(), done)
+        except NotImplementedError:
+            return False
+        return True
+
+    def check_guards(self) -> None:
+        """Read every guard on every host of its role (hazard H5). Raises Refused."""
+        for guard in self.unit.guards:
+            fact = self.catalog.make_fact(guard.fact.name, guard.fact.args)
+            for host in guard.hosts:
+                self._guard(host, fact, guard.value, guard.because)
+
+    def _guard(self, host: HostName, fact: Fact[Any], value: Json, because: str) -> None:
+        try:
+            self.session.require(
+                host, fact, as_predicate(value), because=because, hint="", within=0.0
+            )
+        except StepFailed as error:
+            raise Refused(error.message, hint=error.hint) from error
+
+    def _check(self, check: Check, why: str) -> None:
+        args = render(dict(check.args), self.names)
+        value = render(check.value, self.names)
+        assert isinstance(args, dict)
+        fact = self.catalog.make_fact(check.fact, args)
+        must = as_predicate(fact.answers.validate_python(value))
+        for host in check.hosts:
+            self.session.require(host, fact, must, because=why, hint="", within=check.within)
+
+    def _made(self) -> Step:
+        rendered = render(dict(self.unit.open), self.names)
+        assert isinstance(rendered, dict)
+        return self.catalog.make_step(self.step.uses, {**self.unit.params, **rendered})
+
+    def _host(self) -> HostView:
+        return HostView(self.session, self.plan.targets[self.unit.hosts[0]], self.plan.run)
+
+    def _group(self) -> GroupView:
+        return GroupView(self.session, self.plan, self.unit.hosts)
+
+    def prove_guards(self, hosts: Hosts) -> Callable[[], None]:
+        """A check of the guards straight on the hosts, for the moment before a change is sent.
+
+        It takes no ordinal: how often it runs depends on what the journal held.
+        """
+
+        def prove() -> None:
+            for guard in self.unit.guards:
+                fact = self.catalog.make_fact(guard.fact.name, guard.fact.args)
+                for host in guard.hosts:
+                    answer = ask_facts(hosts.line(host), [fact])[0]
+                    if answer != guard.value:
+                        raise Refused(
+                            f"{host}: {fact.key} is {answer}, must be {guard.value}: {guard.because}",
+                            hint="nothing was sent; make it so, then `drrun resume`",
+                        )
+
+        return prove
