@@ -86,30 +86,30 @@ class _Guard(NodeTransformer):
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
 
-    def visit_Call(self, node: nodes.Call) -> nodes.Node:
+    def visit_Call(self, node: nodes.Call) -> nodes.Node:  # noqa: N802 - Jinja2 names it
         raise TemplateError(
             "nothing can be called in a template",
             hint="use a filter: x | upper, x | split(','), x | default('y')",
             name=getattr(node.node, "name", "") or getattr(node.node, "attr", ""),
         )
 
-    def visit_Name(self, node: nodes.Name) -> nodes.Node:
+    def visit_Name(self, node: nodes.Name) -> nodes.Node:  # noqa: N802 - Jinja2 names it
         if node.name == "self":  # Jinja2's own reference to the template
             raise TemplateError("`self` is not defined", code="undefined-name", name="self")
         return node
 
-    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802 - Jinja2 names it
         self.generic_visit(node)
         words = nodes.List(node.nodes, lineno=node.lineno)
         joined = nodes.Filter(words, "join", [], [], None, None, lineno=node.lineno)
         return joined.set_environment(self.environment)
 
-    def visit_Filter(self, node: nodes.Filter) -> nodes.Node:
+    def visit_Filter(self, node: nodes.Filter) -> nodes.Node:  # noqa: N802 - Jinja2 names it
         self._known(node.name, self.environment.filters, "filter")
         self.generic_visit(node)
         return node
 
-    def visit_Test(self, node: nodes.Test) -> nodes.Node:
+    def visit_Test(self, node: nodes.Test) -> nodes.Node:  # noqa: N802 - Jinja2 names it
         self._known(node.name, self.environment.tests, "test")
         self.generic_visit(node)
         return node

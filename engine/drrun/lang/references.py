@@ -15,8 +15,8 @@ from drrun.lang.diagnostics import Diagnostic, Loc, Source, Span, nearest, sugge
 from drrun.lang.inputs import input_mistakes
 from drrun.lang.template import (
     NEVER_TEMPLATED,
-    TemplateError,
     Template,
+    TemplateError,
     is_template,
     read,
     read_test,

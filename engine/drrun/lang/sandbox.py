@@ -25,16 +25,43 @@ MAX_SOURCE = 20_000
 MAX_SIZE = 100_000
 MAX_ITEMS = 10_000
 
-_FILTERS = (
-    "abs capitalize count default d dictsort first float int items last length list lower max min "
-    "reject rejectattr reverse round select selectattr sort sum title trim unique upper map"
-).split()
+_FILTERS = [
+    "abs",
+    "capitalize",
+    "count",
+    "default",
+    "d",
+    "dictsort",
+    "first",
+    "float",
+    "int",
+    "items",
+    "last",
+    "length",
+    "list",
+    "lower",
+    "max",
+    "min",
+    "reject",
+    "rejectattr",
+    "reverse",
+    "round",
+    "select",
+    "selectattr",
+    "sort",
+    "sum",
+    "title",
+    "trim",
+    "unique",
+    "upper",
+    "map",
+]
 
 
 class Environment(ImmutableSandboxedEnvironment):
     """Mappings, lists and scalars; no attributes, no calls, no globals."""
 
-    intercepted_binops = frozenset("+ - * / // % **".split())
+    intercepted_binops = frozenset(["+", "-", "*", "/", "//", "%", "**"])
     intercepted_unops = frozenset()
 
     def __init__(self) -> None:

@@ -170,7 +170,7 @@ def _words(error: ErrorDetails, node: Node) -> tuple[str, str]:
 
 
 def _has_enough(node: Node, error: ErrorDetails) -> bool:
-    """pydantic counts only the entries that are right; those that are not have had their say."""
+    """Whether the list is long enough: pydantic counts only the entries that are right; those that are not have had their say."""
     least = int(error["ctx"]["min_length"])
     return isinstance(node, SequenceNode) and len(node.items) >= least
 

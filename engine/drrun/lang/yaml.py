@@ -58,7 +58,9 @@ def parse(data: bytes | str, path: str) -> Document:
         line = raw.count(b"\n", 0, exc.start) + 1
         column = len(raw[raw.rfind(b"\n", 0, exc.start) + 1 : exc.start].decode("utf-8")) + 1
         message = f"byte 0x{raw[exc.start]:02x} is not UTF-8"
-        return _refused(path, "not-utf8", message, "save the file as UTF-8", line, column)
+        return _refused(
+            path, "not-utf8", message, "save the file as UTF-8", line=line, column=column
+        )
     source = Source.of(path, text)
     if controls := _controls(source):
         return Document(source, None, controls)
@@ -66,7 +68,7 @@ def parse(data: bytes | str, path: str) -> Document:
 
 
 def _refused(
-    path: str, code: str, message: str, hint: str = "", line: int = 1, column: int = 1
+    path: str, code: str, message: str, hint: str = "", *, line: int = 1, column: int = 1
 ) -> Document:
     diagnostic = Diagnostic(path, line, column, column + 1, code, message, hint)
     return Document(Source(path, ()), None, (diagnostic,))

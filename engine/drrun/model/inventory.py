@@ -56,7 +56,7 @@ class HostEntry(Part):
     ssh: Ssh = Ssh()
     """Overrides of the inventory's ssh settings."""
     vars: Mapping[str, object] = Field(default_factory=dict)
-    """Values for templates, over the inventory's and the groups'."""
+    """Values for templates, over the inventory's."""
 
 
 class InventoryFile(Part):
