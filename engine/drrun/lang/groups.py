@@ -15,7 +15,8 @@ from drrun.values import CONTROLLER, HostName
 class Report(Protocol):
     """Takes a mistake at a path of the inventory."""
 
-    def __call__(self, loc: Loc, code: str, message: str, hint: str = "") -> None: ...
+    def __call__(self, loc: Loc, code: str, message: str, hint: str = "") -> None:
+        """Take one mistake."""
 
 
 @dataclass

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from drrun.errors import UsageError
-from drrun.lang.diagnostics import Diagnostic, Loc, Source, fail, 
+from drrun.lang.diagnostics import Diagnostic, Loc, Source, fail
 from drrun.lang.groups import Groups, bad_name
 from drrun.lang.load import read_bytes
 from drrun.lang.ranges import expand, is_range
