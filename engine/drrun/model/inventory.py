@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
@@ -13,12 +14,12 @@ Layout = Literal["systemd", "static-pod", "k3s", "commands"]
 
 
 def _port(value: object) -> object:
-    if isinstance(value, str) and value.isdigit():
+    if isinstance(value, str) and re.fullmatch("[0-9]{1,5}", value):
         return int(value)
     return value
 
 
-Port = Annotated[int, BeforeValidator(_port), Field(ge=1, le=65535)]
+Port = Annotated[int, BeforeValidator(_port), Field(ge=1, le=65535, strict=True)]
 
 
 class Part(BaseModel):

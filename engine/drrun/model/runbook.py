@@ -6,6 +6,7 @@ types here say what each must be. A value that may hold a template stays text un
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
@@ -22,7 +23,7 @@ def _bool(value: object) -> object:
 
 
 def _int(value: object) -> object:
-    if isinstance(value, str) and value.lstrip("-").isdigit():
+    if isinstance(value, str) and re.fullmatch("-?[0-9]{1,18}", value):
         return int(value)
     return value
 
@@ -35,11 +36,15 @@ def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-Flag = Annotated[bool, BeforeValidator(_bool)]
-Whole = Annotated[int, BeforeValidator(_int)]
+# Strict after the conversion: pydantic would take "yes", "on", "1_000" and "5.0" as well.
+Flag = Annotated[bool, BeforeValidator(_bool), Field(strict=True)]
+Whole = Annotated[int, BeforeValidator(_int), Field(strict=True)]
 Duration = Annotated[float, BeforeValidator(_duration), Field(gt=0)]
 Name = Annotated[str, Field(pattern=NAME)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Names = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_listed, json_schema_input_type=str | tuple[str, ...]),
+]
 
 
 class InputSpec(Part):
@@ -146,7 +151,7 @@ def _need(value: object) -> object:
     return {"step": value} if isinstance(value, str) else value
 
 
-NeedText = Annotated[Need, BeforeValidator(_need)]
+NeedText = Annotated[Need, BeforeValidator(_need, json_schema_input_type=str | Need)]
 
 
 class Step(Part):
