@@ -1,0 +1,222 @@
+"""The `Line` port over any station that can start /bin/sh: what SSH and this machine share.
+
+Rule 1: a constant argv, everything else over stdin: no length limit, no quoting, no log of it.
+Rule 2: a script that did not arrive whole does not run: it is one compound command.
+Rule 3: errors of the station end here, as Unreachable with the host's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+from drrun.errors import Fenced, Refused, StepFailed, Unreachable
+from drrun.ports import Job, JobReport, JobState
+from drrun.transport import protocol
+from drrun.transport.agent import AgentSetting, AgentShell
+from drrun.transport.deadline import Deadline
+from drrun.transport.lanes import Lanes
+from drrun.transport.process import CHUNK, Sink, Station, exchange
+from drrun.transport.protocol import BadAnswerError, Header, Request
+from drrun.values import HostName, Reply
+
+PATIENCE = 30.0
+"""Seconds that a host may take for one act of the protocol."""
+
+COMPLAINT_LIMIT = 64 * 1024
+
+# sshd gives accounts a PATH without sbin, where half of what an operator needs lives.
+_READ = b"""case :$PATH: in *:/usr/sbin:*) ;; *) PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin ;; esac
+{
+%s
+} </dev/null
+"""
+
+# dd with nothing to read cuts the file at `seek`; a file that is shorter must not be padded.
+_APPEND = """umask 077
+[ -e "$1" ] || : >"$1" || exit
+chmod 600 "$1" && size=$(wc -c <"$1") || exit
+[ "$size" -ge "$2" ] || { echo "holds only $size bytes, not $2" >&2; exit 1; }
+[ "$size" -eq "$2" ] || dd if=/dev/null of="$1" bs=1 seek="$2" 2>/dev/null || exit
+exec cat >>"$1"
+"""
+
+_FETCH = 'exec tail -c "+$2" -- "$1"'
+
+
+class ShellLine:
+    """A `Line` on a station. Safe for many threads."""
+
+    def __init__(
+        self,
+        host: HostName,
+        station: Station,
+        *,
+        setting: AgentSetting | None = None,
+        patience: float = PATIENCE,
+    ) -> None:
+        self._host = host
+        self._station = station
+        self._setting = setting or AgentSetting()
+        self._patience = patience
+        self._lanes = Lanes()
+
+    @property
+    def host(self) -> HostName:
+        """The host's name in the inventory."""
+        return self._host
+
+    def ask(self, script: bytes, *, timeout: float, limit: int = 4 << 20) -> Reply:
+        """Run a read-only script to its end. Raises Unreachable, Refused on a NUL byte."""
+        if b"\0" in script:
+            raise Refused(
+                f"{self._host}: a script holds a NUL byte, which no shell can carry",
+                hint="put binary data into a file and upload it",
+            )
+        argv = (*self._setting.shell, "-s")
+        return self._exchange(argv, iter([_READ % script]), timeout, limit, None)
+
+    def launch(self, job: Job) -> JobReport:
+        """Claim the job on the host and start it; on a token already claimed, only report it."""
+        request = protocol.launch(job)
+        with self._agent(self._patience) as (agent, deadline):
+            why = agent.settle_in(deadline)
+            if why:
+                return JobReport(JobState.CANNOT_CLAIM, agent.boot_id, why=why)
+            return _report(agent.request(request, deadline))
+
+    def poll(
+        self, run: str, token: str, *, out_from: int = 0, err_from: int = 0, wait: float = 0
+    ) -> JobReport:
+        """The state and at most 1 MiB a stream of new output.
+
+        With `wait`, answers as soon as the job has ended, else when that time is over; output
+        alone does not wake it, so that a chatty command costs no storm of polls.
+        """
+        request = protocol.poll(run, token, out_from=out_from, err_from=err_from, wait=wait)
+        return self._job(request, wait)
+
+    def abandon(self, run: str, token: str, epoch: int) -> JobReport:
+        """Make sure that a job which has not begun never will, even if it was never claimed."""
+        return self._job(protocol.abandon(run, token, epoch))
+
+    def kill(self, run: str, token: str, *, grace: float = 5) -> JobReport:
+        """End the job's process group, on an identity match only: TERM, then KILL."""
+        return self._job(protocol.kill(run, token, grace), grace)
+
+    def ack(self, run: str, token: str) -> None:
+        """Empty the job's folder, keep the claim. Raises Refused while it may still run."""
+        report = self._job(protocol.ack(run, token))
+        if report.state in {JobState.CLAIMED, JobState.RUNNING, JobState.ORPHAN}:
+            raise Refused(
+                f"{self._host}: job {token} is {report.state}; its evidence is kept",
+                hint="wait for its end, kill it, or abandon it first",
+            )
+
+    def fence(self, run: str, epoch: int, holder: str) -> None:
+        """Raise the epoch and take the host's lock. Raises Fenced, Refused or StepFailed."""
+        header = self._word(protocol.fence(run, epoch, holder))
+        match header.state:
+            case "held":
+                return
+            case "fenced":
+                raise Fenced(
+                    f"{self._host}: another controller took over run {run}: {header.why}",
+                    hint="follow it with: drrun watch",
+                )
+            case "locked":
+                raise Refused(
+                    f"{self._host} is held by another run: {header.why}",
+                    hint="wait for that run to end, or take it over: drrun takeover RUN",
+                )
+            case _:
+                raise StepFailed(
+                    f"{self._host}: cannot take the host's lock: {header.why or header.state}",
+                    hint="is the disk full, or mounted read-only?",
+                )
+
+    def release(self, run: str, epoch: int) -> None:
+        """Give the host's lock back; a lock of another run or a higher epoch stays."""
+        self._word(protocol.release(run, epoch))
+
+    def append(self, path: str, source: BinaryIO, *, offset: int, timeout: float) -> None:
+        """Write the rest of `source` into `path` from `offset` on, cutting what was behind it.
+
+        Raises StepFailed when the host cannot write it.
+        """
+        argv = (*self._setting.shell, "-c", _APPEND, "drrun", path, str(offset))
+        pieces = iter(lambda: source.read(CHUNK), b"")
+        reply = self._exchange(argv, pieces, timeout, COMPLAINT_LIMIT, None)
+        self._check(reply, f"cannot write {path}")
+
+    def fetch(self, path: str, sink: Sink, *, offset: int = 0, timeout: float) -> None:
+        """Stream a file's bytes from `offset` into `sink`. Raises StepFailed if it cannot."""
+        argv = (*self._setting.shell, "-c", _FETCH, "drrun", path, str(offset + 1))
+        reply = self._exchange(argv, iter(()), timeout, COMPLAINT_LIMIT, sink)
+        self._check(reply, f"cannot read {path}")
+
+    def close(self) -> None:
+        """Let go of the host. Jobs go on."""
+        self._lanes.close()
+        self._station.close()
+
+    def _exchange(
+        self,
+        argv: tuple[str, ...],
+        feed: Iterator[bytes],
+        timeout: float,
+        limit: int,
+        sink: Callable[[bytes], None] | None,
+    ) -> Reply:
+        deadline = Deadline.after(timeout)
+        with self._spoken(), self._lanes.lane(deadline):
+            process = self._station.start(argv, deadline)
+            return exchange(process, feed, deadline=deadline, limit=limit, sink=sink)
+
+    def _job(self, request: Request, extra: float = 0) -> JobReport:
+        with self._agent(self._patience + extra) as (agent, deadline):
+            return _report(agent.request(request, deadline))
+
+    def _word(self, request: Request) -> Header:
+        with self._agent(self._patience) as (agent, deadline):
+            return agent.request(request, deadline)[0]
+
+    @contextmanager
+    def _agent(self, seconds: float) -> Iterator[tuple[AgentShell, Deadline]]:
+        deadline = Deadline.after(seconds)
+
+        def begin() -> AgentShell:
+            process = self._station.start((*self._setting.shell, "-s"), deadline)
+            try:
+                return AgentShell(process, self._setting, deadline)
+            except BaseException:
+                process.close()
+                raise
+
+        with self._spoken(), self._lanes.agent(deadline, begin) as agent:
+            yield agent, deadline
+
+    @contextmanager
+    def _spoken(self) -> Iterator[None]:
+        try:
+            yield
+        except TimeoutError as exc:
+            raise Unreachable(
+                f"{self._host}: {str(exc) or 'no answer in time'}",
+                hint="whether it acted is not known; drrun resume asks it again",
+            ) from exc
+        except (OSError, BadAnswerError) as exc:
+            raise Unreachable(
+                f"{self._host}: the line broke: {exc}",
+                hint="whether it acted is not known; drrun resume asks it again",
+            ) from exc
+
+    def _check(self, reply: Reply, what: str) -> None:
+        if reply.exit != 0:
+            raise StepFailed(f"{self._host}: {what}: {reply.complaint or f'exit {reply.exit}'}")
+
+
+def _report(answer: tuple[Header, bytes, bytes]) -> JobReport:
+    header, out, err = answer
+    return header.report(out, err)
