@@ -1,0 +1,32 @@
+"""etcd: verdict, snapshots, restore, proofs."""
+
+from typing import Any
+
+from drrun.spi import Fact, Step
+from drrun_steps.etcd import config, disk, live, place, snapshot
+from drrun_steps.etcd.gates import Consistent, Disarm, ProveDown
+from drrun_steps.etcd.measure import Measure, Remeasure
+from drrun_steps.etcd.restore import Install, Prepare
+from drrun_steps.etcd.ruling import VerdictStep
+from drrun_steps.etcd.save import Save
+from drrun_steps.etcd.verify import Verify
+
+STEPS: tuple[type[Step], ...] = (
+    VerdictStep,
+    Verify,
+    Save,
+    Measure,
+    Remeasure,
+    Prepare,
+    Install,
+    ProveDown,
+    Consistent,
+    Disarm,
+)
+FACTS: tuple[type[Fact[Any]], ...] = (
+    *live.FACTS,
+    *config.FACTS,
+    *disk.FACTS,
+    *snapshot.FACTS,
+    *place.FACTS,
+)

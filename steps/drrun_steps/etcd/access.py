@@ -1,0 +1,126 @@
+"""How to reach an etcd member on its own host: settings from its unit, and a clean etcdctl.
+
+The prelude below is put before every question about etcd. It finds the member's settings where
+etcd itself would: flags over environment, the unit's environment files over its own; a manifest
+of a static pod where there is no unit. An inventory var overrides each (`etcd_cacert`, …).
+Rule 1: etcdctl runs with an empty environment: a proxy variable has sent it elsewhere before
+(etcd#9763, #9412).
+Rule 2: short timeouts: with quorum lost, `member list` hangs for 20 s by default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Generic, TypeVar
+
+from drrun.spi import Command, Fact, Group, Host, sh
+
+T = TypeVar("T")
+
+SETTINGS = r"""
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export PATH
+show() { systemctl show -p "$1" --value "$SERVICE" 2>/dev/null; }
+MANIFEST=/etc/kubernetes/manifests/$SERVICE.yaml
+words=$(show ExecStart | sed -n 's/.*argv\[\]=\(.*\) ; ignore_errors=.*/\1/p' | tail -n 1 | tr ' ' '\n')
+if [ -z "$words" ] && [ -r "$MANIFEST" ]; then
+  words=$(sed -n 's/^ *- \(--[a-z].*\)$/\1/p' "$MANIFEST")
+fi
+files=$(show EnvironmentFiles | sed 's/ (ignore_errors=[a-z]*)$//')
+given=$(show Environment | tr ' ' '\n'; for f in $files; do cat "$f" 2>/dev/null; echo; done)
+setting() {
+  printf '%s\n' "$words" | awk -v f="$1" '
+    want { print; found = 1; exit }
+    { sub(/^--?/, "-"); if (index($0, "-" f "=") == 1) { print substr($0, length(f) + 3); found = 1; exit }
+      if ($0 == "-" f) want = 1 }
+    END { exit !found }' && return
+  key=ETCD_$(printf '%s' "$1" | tr 'a-z-' 'A-Z_')
+  printf '%s\n' "$given" | sed -n "s/^[[:space:]]*\"\{0,1\}$key=//p" | tail -n 1 |
+    sed -e 's/[[:space:]]*$//' -e 's/^"\(.*\)"$/\1/' -e "s/^'\(.*\)'\$/\1/" -e 's/"$//'
+}
+"""
+
+CLIENT = (
+    SETTINGS
+    + r"""
+ca=${CACERT:-$(setting trusted-ca-file)}; crt=${CERT:-$(setting cert-file)}; key=${KEY:-$(setting key-file)}
+own=$ENDPOINT
+if [ -z "$own" ]; then
+  urls=$(setting listen-client-urls | tr ',' '\n')
+  own=$(printf '%s\n' "$urls" | grep -e '//127\.' -e '//localhost' | head -n 1)
+  [ -n "$own" ] || own=$(printf '%s\n' "$urls" | head -n 1 | sed -e 's,//0\.0\.0\.0,//127.0.0.1,' -e 's,//\[::\],//[::1],')
+  [ -n "$own" ] || own=http://127.0.0.1:2379
+fi
+command -v etcdctl >/dev/null || { echo 'drrun: no etcdctl on this host' >&2; exit 127; }
+limit=${LIMIT:-20}
+ctl() {
+  env -i PATH="$PATH" ETCDCTL_API=3 timeout "$limit" etcdctl ${ca:+--cacert="$ca"} ${crt:+--cert="$crt"} \
+    ${key:+--key="$key"} --dial-timeout=2s "$@"
+}
+own() { ctl --endpoints="$own" --command-timeout="${WAIT:-3s}" "$@"; }
+"""
+)
+
+OFFLINE = r"""
+offline() {
+  for t in etcdutl etcdctl; do
+    if command -v $t >/dev/null; then
+      env -i PATH="$PATH" ETCDCTL_API=3 timeout "${LIMIT:-60}" $t "$@"; return
+    fi
+  done
+  echo 'drrun: neither etcdutl nor etcdctl on this host' >&2; return 127
+}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class MemberFact(Fact[T], Generic[T]):
+    """A question to the etcd member of a host. Empty arguments are found out on the host."""
+
+    name: ClassVar[str] = "etcd.member-fact"
+    service: str = "etcd"
+    endpoint: str = ""
+    cacert: str = ""
+    cert: str = ""
+    key_file: str = ""
+
+    def _client(self, text: str, **env: object) -> Command:
+        return sh(
+            CLIENT + text,
+            SERVICE=self.service,
+            ENDPOINT=self.endpoint,
+            CACERT=self.cacert,
+            CERT=self.cert,
+            KEY=self.key_file,
+            **env,
+        )
+
+
+def overrides(host: Host, service: str) -> Mapping[str, str]:
+    """What the inventory says about reaching the member of this host, else found out there."""
+    names = {"endpoint": "endpoint", "cacert": "cacert", "cert": "cert", "key": "key_file"}
+    said = {to: str(host.vars.get(f"etcd_{name}", "")) for name, to in names.items()}
+    return {"service": service} | {name: value for name, value in said.items() if value}
+
+
+def environment(host: Host, service: str) -> Mapping[str, str]:
+    """The same, as the variables that the prelude `CLIENT` reads."""
+    said = overrides(host, service)
+    return {
+        "SERVICE": service,
+        "ENDPOINT": said.get("endpoint", ""),
+        "CACERT": said.get("cacert", ""),
+        "CERT": said.get("cert", ""),
+        "KEY": said.get("key_file", ""),
+    }
+
+
+def ask_each(
+    group: Group, hosts: Sequence[Host], fact: Callable[[Host], Fact[T]]
+) -> Mapping[str, T]:
+    """Every host's answer by name; asked at once where all hosts are asked the same."""
+    facts = {host.name: fact(host) for host in hosts}
+    if len({f.key for f in facts.values()}) == 1:
+        return dict(group.read(next(iter(facts.values())), hosts))
+    return {host.name: host.read(facts[host.name]) for host in hosts}

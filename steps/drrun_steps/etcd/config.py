@@ -1,0 +1,192 @@
+"""How a host's member is configured, which tools the host has, and what can be restored with them.
+
+All of it is read from the unit and the host, before anything is stopped: a manifest differs per
+member, and one host's flags copied to another are a classic way to lose a cluster (lab.md F5).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+from drrun.spi import Command, Fact, Reply, sh
+from drrun_steps.etcd.access import SETTINGS
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A member as its host starts it. `found` is false where no unit or manifest names etcd."""
+
+    found: bool
+    name: str = ""
+    data_dir: str = ""
+    wal_dir: str = ""
+    peer_urls: str = ""
+    client_url: str = ""
+    initial_cluster: str = ""
+    owner: str = ""
+    """user:group that etcd runs as."""
+    quota: int = 0
+    mount: bool = False
+    """Whether the data directory is a mount point: it cannot be renamed."""
+    leftovers: tuple[str, ...] = ()
+    """Settings that must not outlive an emergency, as force-new-cluster."""
+
+
+_CONFIG = (
+    SETTINGS
+    + r"""
+[ -n "$words$given" ] || { echo found=no; exit 0; }
+echo found=yes
+dir=${DATA_DIR:-$(setting data-dir)}
+for s in name wal-dir initial-advertise-peer-urls advertise-client-urls initial-cluster quota-backend-bytes force-new-cluster; do
+  printf '%s=%s\n' "$s" "$(setting $s)"
+done
+printf 'data-dir=%s\n' "$dir"
+user=$(show User); group=$(show Group); user=${user:-root}
+printf 'owner=%s:%s\n' "$user" "${group:-$(id -gn "$user" 2>/dev/null || echo root)}"
+real=$(readlink -f -- "$dir" || printf '%s' "$dir")
+awk -v d="$real" '$5 == d { print "mount=yes" }' /proc/self/mountinfo
+"""
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EtcdConfig(Fact[Config]):
+    """The member's settings as its unit (or static pod) gives them."""
+
+    name: ClassVar[str] = "etcd.config"
+    service: str = "etcd"
+    data_dir: str = ""
+
+    def about(self) -> tuple[str, ...]:
+        """Unit files, which a stop or a hold leaves as they are."""
+        return (f"unit:{self.service}",)
+
+    def ask(self) -> Command:
+        """The unit's words and environment files, and the mount table."""
+        return sh(_CONFIG, SERVICE=self.service, DATA_DIR=self.data_dir)
+
+    def parse(self, reply: Reply) -> Config:
+        """Raises ValueError when the script broke off."""
+        if reply.exit != 0:
+            raise ValueError(f"cannot read etcd's settings: {reply.complaint!r}")
+        said = dict(line.partition("=")[::2] for line in reply.text.splitlines())
+        if said.get("found") != "yes":
+            return Config(found=False)
+        forced = said.get("force-new-cluster", "") not in {"", "false"}
+        return Config(
+            found=True,
+            name=said["name"] or "default",
+            data_dir=said["data-dir"].rstrip("/") or f"/{said['name'] or 'default'}.etcd",
+            wal_dir=said["wal-dir"].rstrip("/"),
+            peer_urls=said["initial-advertise-peer-urls"],
+            client_url=said["advertise-client-urls"].partition(",")[0],
+            initial_cluster=said["initial-cluster"],
+            owner=said["owner"],
+            quota=int(said["quota-backend-bytes"] or 0),
+            mount="mount" in said,
+            leftovers=("force-new-cluster",) if forced else (),
+        )
+
+
+def named(initial_cluster: str) -> dict[str, str]:
+    """`a=http://x:2380,b=…` as name -> URLs; a name may come several times."""
+    found: dict[str, list[str]] = {}
+    for part in filter(None, initial_cluster.split(",")):
+        name, _, url = part.partition("=")
+        found.setdefault(name, []).append(url)
+    return {name: ",".join(urls) for name, urls in found.items()}
+
+
+def host_of(url: str) -> str:
+    """The host part of a peer or client URL."""
+    return urlsplit(url).hostname or ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a host can restore with. `bump` is whether revisions can be raised (3.5.10, 3.4.27)."""
+
+    restore: str = ""
+    bump: bool = False
+    version: str = ""
+    """Of etcd itself, else of the tool."""
+
+
+_TOOLS = r"""
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export PATH ETCDCTL_API=3
+for t in etcdutl etcdctl; do
+  command -v $t >/dev/null || continue
+  help=$(timeout 10 $t snapshot restore --help 2>&1) || continue
+  echo "restore=$t"
+  case $help in *--bump-revision*) echo bump=yes;; esac
+  break
+done
+timeout 10 etcd --version 2>/dev/null | sed -n 's/^etcd Version: /version=/p'
+timeout 10 etcdctl version 2>/dev/null | sed -n 's/^etcdctl version: /version=/p'
+true
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class EtcdTools(Fact[Tools]):
+    """The restore tool of this host and what it can do, asked of the tool itself."""
+
+    name: ClassVar[str] = "etcd.tools"
+
+    def about(self) -> tuple[str, ...]:
+        """The installed programs."""
+        return ("programs",)
+
+    def ask(self) -> Command:
+        """Versions and a help text: no tool is trusted by its version (0.1 in recovery.md)."""
+        return sh(_TOOLS)
+
+    def parse(self, reply: Reply) -> Tools:
+        """A host without tools is an answer."""
+        said: dict[str, str] = {}
+        for line in reply.text.splitlines():
+            name, _, value = line.partition("=")
+            said.setdefault(name, value)
+        return Tools(said.get("restore", ""), "bump" in said, said.get("version", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class EtcdCertificates(Fact[tuple[str, ...]]):
+    """Certificates of this member that are expired or end within `hours`, in words (1.11)."""
+
+    name: ClassVar[str] = "etcd.certificates"
+    service: str = "etcd"
+    hours: int = 0
+
+    def about(self) -> tuple[str, ...]:
+        """The certificate files."""
+        return ("certificates",)
+
+    def ask(self) -> Command:
+        """Openssl where there is one; a host without it says so."""
+        return sh(_CERTIFICATES, SERVICE=self.service, SECONDS=self.hours * 3600)
+
+    def parse(self, reply: Reply) -> tuple[str, ...]:
+        """One line a certificate that ends too soon."""
+        return tuple(line for line in reply.text.splitlines() if line)
+
+
+_CERTIFICATES = (
+    SETTINGS
+    + r"""
+command -v openssl >/dev/null || exit 0
+for s in cert-file peer-cert-file trusted-ca-file peer-trusted-ca-file; do
+  f=$(setting $s)
+  [ -r "$f" ] || continue
+  openssl x509 -in "$f" -noout -checkend "$SECONDS" >/dev/null 2>&1 && continue
+  echo "$f: $(openssl x509 -in "$f" -noout -enddate 2>&1)"
+done
+true
+"""
+)
+
+FACTS: tuple[type[Fact[Any]], ...] = (EtcdConfig, EtcdTools, EtcdCertificates)

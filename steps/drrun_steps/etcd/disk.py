@@ -1,0 +1,79 @@
+"""What a member's data directory holds while etcd is stopped, read without changing a byte.
+
+A revision above the snapshot's in *any* surviving directory means that a restore would throw
+away acknowledged writes (hazard H1): that is measured here, never guessed.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from drrun.spi import Command, Fact, Reply, sh
+from drrun_steps.etcd.access import OFFLINE, SETTINGS
+from drrun_steps.etcd.live import why_not
+
+DiskState = Literal["missing", "empty", "readable", "unreadable", "in-use"]
+
+
+@dataclass(frozen=True, slots=True)
+class DataDir:
+    """A data directory: `in-use` while an etcd runs here; `why` explains `unreadable`."""
+
+    state: DiskState
+    revision: int = 0
+    keys: int = 0
+    why: str = ""
+
+
+_DISK = (
+    SETTINGS
+    + OFFLINE
+    + r"""
+D=${DATA_DIR:-$(setting data-dir)}
+ls -l /proc/[0-9]*/exe 2>/dev/null | grep -q -e '/etcd$' -e '/etcd (deleted)$' && { echo in-use; exit 0; }
+[ -n "$D" ] || { echo 'no data directory is configured'; exit 5; }
+[ -e "$D" ] || { echo missing; exit 0; }
+[ -d "$D" ] || { echo "$D is not a directory"; exit 5; }
+left=$(ls -A -- "$D") || exit 5
+case $left in ''|lost+found) echo empty; exit 0;; esac
+[ -e "$D/member" ] || { echo "$D has no member/ but is not empty"; exit 5; }
+[ -s "$D/member/snap/db" ] || { echo "$D/member has no database"; exit 5; }
+offline snapshot status "$D/member/snap/db" -w json
+"""
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EtcdDataDir(Fact[DataDir]):
+    """The data directory of a stopped member, with its revision where it can be read.
+
+    The database may lag the write-ahead log by one batch (100 ms) after a crash.
+    """
+
+    name: ClassVar[str] = "etcd.data"
+    timeout: ClassVar[float] = 90.0
+    service: str = "etcd"
+    data_dir: str = ""
+
+    def about(self) -> tuple[str, ...]:
+        """The directory, and the service: bolt's lock keeps it closed while etcd runs."""
+        return ("etcd-data", f"service:{self.service}")
+
+    def ask(self) -> Command:
+        """`snapshot status` opens the database read-only."""
+        return sh(_DISK, SERVICE=self.service, DATA_DIR=self.data_dir)
+
+    def parse(self, reply: Reply) -> DataDir:
+        """A directory that makes no sense is `unreadable`, with the reason."""
+        text = reply.text.strip()
+        if reply.exit == 0 and text in {"missing", "empty", "in-use"}:
+            return DataDir(state=text)  # type: ignore[arg-type]
+        if reply.exit == 0 and text.startswith("{"):
+            said = json.loads(text.splitlines()[-1])
+            return DataDir("readable", revision=said["revision"], keys=said["totalKey"])
+        return DataDir("unreadable", why=why_not(reply))
+
+
+FACTS: tuple[type[Fact[Any]], ...] = (EtcdDataDir,)

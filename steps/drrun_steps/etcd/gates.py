@@ -1,0 +1,202 @@
+"""The steps that prove: everything is down; the restored cluster agrees with itself.
+
+Rule 1: they only read. What they cannot prove is a failure, never a warning.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drrun.spi import (
+    Effect,
+    Flag,
+    Group,
+    GroupStep,
+    Host,
+    HostStep,
+    Outputs,
+    Predicate,
+    Repeat,
+    satisfies,
+    sh,
+)
+from drrun_steps.etcd.access import CLIENT, environment, overrides
+from drrun_steps.etcd.live import Agreement, EtcdAgreement, EtcdStatus, Status
+from drrun_steps.fields import Listed, Numbers
+from drrun_steps.host import HostBusy
+from drrun_steps.service.facts import ServiceHeld, ServiceState
+
+
+class ProveDown(HostStep):
+    """Prove that etcd is down on this host: no process, no listener, and its unit held.
+
+    A unit that is stopped says nothing of an etcd that somebody started by hand, or of one that
+    a reboot brings back (hazard H4).
+    """
+
+    uses = "etcd.prove_down"
+    effect = Effect.READ
+    repeat = Repeat.SAFE
+
+    service: str = "etcd"
+    """etcd's unit."""
+    program: str = "etcd"
+    """The program's file name."""
+    ports: Numbers = (2379, 2380)
+    """Ports that nobody may listen on."""
+    held: Flag = True
+    """Whether the unit must be held stopped as well."""
+    within: str = "30s"
+    """How long to wait for it."""
+
+    def run(self, host: Host) -> None:
+        """Three reads."""
+        because = "a data directory must not be replaced under a running etcd"
+        host.require(ServiceState(self.service), "stopped", because=because, within=self.within)
+        if self.held:
+            host.require(
+                ServiceHeld(self.service),
+                True,
+                because="a reboot or a colleague would start etcd in the middle of the restore",
+                hint="stop it with service.stop, which holds it",
+            )
+        host.require(
+            HostBusy((self.program,), self.ports),
+            satisfies("()", lambda found: not found),
+            because=because,
+            hint="stop what is named (systemctl status PID shows whose it is), then resume",
+            within=self.within,
+        )
+
+
+class Consistent(GroupStep):
+    """Prove that all members are one cluster with the same data. Health alone does not.
+
+    One cluster id, every member of the role started, no learner, equal revisions, equal hash of
+    all keys at one revision, a leader, a quorum that answers, no alarm.
+    """
+
+    uses = "etcd.consistent"
+    effect = Effect.READ
+    repeat = Repeat.SAFE
+    outputs = ("cluster_id", "revision")
+
+    endpoints: Listed = ()
+    """Client URLs of all members, from etcd.restore.measure; else each host's address, port 2379."""
+    cluster_id: str = ""
+    """The id that the cluster must have, from etcd.restore.measure."""
+    alarms: Listed = ()
+    """Alarms that are borne with here, as NOSPACE before it is disarmed."""
+    writers: Flag = False
+    """Whether clients write meanwhile: then revisions may differ, hashes at one revision not."""
+    within: str = "60s"
+    """How long it may take."""
+    service: str = "etcd"
+    """etcd's unit."""
+
+    def run(self, group: Group) -> Outputs:
+        """Ask through every host, since each must reach the others."""
+        endpoints = self.endpoints or tuple(f"https://{h.address}:2379" for h in group.hosts)
+        said: Any = None
+        for host in group.hosts:
+            said = host.require(
+                EtcdAgreement(**overrides(host, self.service), endpoints=tuple(endpoints)),
+                agreed(len(group.hosts), self.cluster_id, self.alarms, writers=self.writers),
+                because="members that were restored differently run side by side, all healthy, "
+                "and answer differently",
+                hint="compare `etcdctl endpoint status` and `etcdctl endpoint hashkv` of the "
+                "members; before the API servers start, undo brings the old data back",
+                within=self.within,
+            )
+        return {"cluster_id": said.statuses[0].cluster, "revision": said.statuses[0].revision}
+
+
+def agreed(
+    members: int, cluster: str, alarms: tuple[str, ...], *, writers: bool = False
+) -> Predicate:
+    """The predicate that `Consistent` asks for; its text names what is compared."""
+    return satisfies(
+        f"one cluster {cluster or '(any id)'} of {members} members with equal data",
+        lambda said: not disagreements(said, members, cluster, alarms, writers=writers),
+    )
+
+
+def disagreements(
+    said: Agreement,
+    members: int,
+    cluster: str,
+    alarms: tuple[str, ...],
+    *,
+    writers: bool = False,
+) -> tuple[str, ...]:
+    """Everything that keeps this from being one sound cluster, in words."""
+    found = [said.why] if said.why else []
+    clusters = {status.cluster for status in said.statuses}
+    if len(said.statuses) != members:
+        found.append(f"{len(said.statuses)} of {members} members answer")
+    if len(clusters) > 1 or (cluster and clusters != {cluster}):
+        found.append(f"cluster ids {', '.join(sorted(clusters))}, expected {cluster or 'one'}")
+    if len(said.members) != members:
+        found.append(f"the member list has {len(said.members)} entries, not {members}")
+    found += [f"member {m.id} never started" for m in said.members if not m.name]
+    found += [f"{m.name} is a learner" for m in said.members if m.learner]
+    if not writers and len({status.revision for status in said.statuses}) > 1:
+        found.append(f"revisions differ: {[status.revision for status in said.statuses]}")
+    if len(said.hashes) != members or len(set(said.hashes)) != 1:
+        found.append(f"hashes differ: {list(said.hashes)}")
+    if not all(status.has_leader for status in said.statuses) or not said.quorum:
+        found.append("no quorum answers")
+    found += [alarm for alarm in said.alarms if alarm.split()[0] not in alarms]
+    return tuple(found)
+
+
+class Disarm(GroupStep):
+    """Disarm NOSPACE where it is raised and there is room again under the quota.
+
+    The alarm travels inside a snapshot and blocks every write after a restore (measured).
+    """
+
+    uses = "etcd.alarms.disarm"
+    effect = Effect.CHANGE
+    repeat = Repeat.SAFE
+
+    share: float = 0.9
+    """How full, of the quota, the database may be for the alarm to be disarmed."""
+    quota: int = 2 * 1024**3
+    """The quota in bytes where the unit does not set one: etcd's default."""
+    service: str = "etcd"
+    """etcd's unit."""
+
+    def run(self, group: Group) -> None:
+        """One conditional change on the first host: alarms are the cluster's."""
+        from drrun_steps.etcd.ruling import config_fact
+
+        host = group.hosts[0]
+        config = host.read(config_fact(host, self.service))
+        room = int((config.quota or self.quota) * self.share)
+        fact = EtcdStatus(**overrides(host, self.service))
+        host.change(
+            "disarm",
+            sh(f"{CLIENT}own alarm disarm", **environment(host, self.service)),
+            sets={fact: satisfies("without NOSPACE", _spacious)},
+            touches=(f"@{self.service}",),
+            only_if=(
+                fact,
+                satisfies(
+                    f"out of space by its alarm, yet below {room} bytes",
+                    lambda said: not _spacious(said) and said.size <= room,
+                ),
+            ),
+            repeat=Repeat.SAFE,
+            within="10s",
+        )
+        host.require(
+            fact,
+            satisfies("without NOSPACE", _spacious),
+            because="etcd refuses every write while NOSPACE is raised",
+            hint="raise --quota-backend-bytes on all members, restart them one by one, and disarm",
+        )
+
+
+def _spacious(said: Status) -> bool:
+    return "NOSPACE" not in said.alarms

@@ -1,0 +1,235 @@
+"""What a live etcd says: its own status, its members, whether a quorum answers, agreement.
+
+Rule 1: an etcd that is dead, unreachable or in a panic is an answer, not an error.
+Rule 2: health is not consistency. Three members restored from different snapshots are all
+healthy (recovery.md 0.2, measured); only equal revision and hash tell.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from drrun.spi import Command, Fact, Reply
+from drrun_steps.etcd.access import MemberFact
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A member about itself. `why` says why it does not answer; ids are in hex."""
+
+    answers: bool
+    why: str = ""
+    cluster: str = ""
+    member: str = ""
+    revision: int = 0
+    leads: bool = False
+    has_leader: bool = False
+    learner: bool = False
+    lag: int = 0
+    version: str = ""
+    size: int = 0
+    in_use: int = 0
+    alarms: tuple[str, ...] = ()
+
+
+def status_of(entry: dict[str, Any]) -> Status:
+    """One entry of `etcdctl endpoint status -w json`."""
+    status = entry["Status"]
+    header = status["header"]
+    leader = status.get("leader", 0)
+    errors = " ".join(status.get("errors", ()))
+    return Status(
+        answers=True,
+        cluster=f"{header['cluster_id']:x}",
+        member=f"{header['member_id']:x}",
+        revision=header.get("revision", 0),
+        leads=leader == header["member_id"],
+        has_leader=leader != 0 and "no leader" not in errors,
+        learner=status.get("isLearner", False),
+        lag=status.get("raftIndex", 0) - status.get("raftAppliedIndex", 0),
+        version=status.get("version", ""),
+        size=status.get("dbSize", 0),
+        in_use=status.get("dbSizeInUse", 0),
+        alarms=tuple(kind for kind in ("NOSPACE", "CORRUPT") if kind in errors),
+    )
+
+
+def why_not(reply: Reply) -> str:
+    """The reason in a failed etcdctl's words, without its JSON decoration."""
+    text = reply.complaint
+    if text.startswith("{"):
+        with contextlib.suppress(ValueError):
+            text = str(json.loads(text).get("error", text))
+    if reply.exit == 124:
+        return "no answer in time"
+    return text.removeprefix("Error: ").removeprefix("drrun: ")[:300] or f"exit {reply.exit}"
+
+
+@dataclass(frozen=True, slots=True)
+class EtcdStatus(MemberFact[Status]):
+    """What the member on this host says of itself. Works without quorum (measured)."""
+
+    name: ClassVar[str] = "etcd.status"
+
+    def about(self) -> tuple[str, ...]:
+        """The service here, and what all members have agreed on."""
+        return (f"service:{self.service}", f"@{self.service}")
+
+    def ask(self) -> Command:
+        """One `endpoint status` to its own client address."""
+        return self._client("own endpoint status -w json")
+
+    def parse(self, reply: Reply) -> Status:
+        """Not answering is an answer."""
+        if reply.exit != 0 or not reply.text.strip().startswith("["):
+            return Status(answers=False, why=why_not(reply))
+        return status_of(json.loads(reply.text)[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One entry of the member list. `name` is empty for one that never started."""
+
+    id: str
+    name: str
+    peer_urls: tuple[str, ...]
+    client_urls: tuple[str, ...]
+    learner: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """The members as one of them tells, and whether a linearizable read passed (a quorum)."""
+
+    answers: bool
+    quorum: bool = False
+    cluster: str = ""
+    members: tuple[Member, ...] = ()
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EtcdMembers(MemberFact[Members]):
+    """The member list, and whether a quorum answers a linearizable read."""
+
+    name: ClassVar[str] = "etcd.members"
+
+    def about(self) -> tuple[str, ...]:
+        """The service here, and what all members have agreed on."""
+        return (f"service:{self.service}", f"@{self.service}")
+
+    def ask(self) -> Command:
+        """`member list` is linearizable in 3.5, not in 3.4: the read of a key is in both."""
+        return self._client(
+            "own member list -w json || exit 3\n"
+            "own get drrun/quorum --keys-only >/dev/null && echo quorum\ntrue"
+        )
+
+    def parse(self, reply: Reply) -> Members:
+        """Not answering is an answer."""
+        lines = reply.text.strip().splitlines()
+        if reply.exit != 0 or not lines or not lines[0].startswith("{"):
+            return Members(answers=False, why=why_not(reply))
+        listed = json.loads(lines[0])
+        return Members(
+            answers=True,
+            quorum="quorum" in lines[1:],
+            cluster=f"{listed['header']['cluster_id']:x}",
+            members=tuple(_member(entry) for entry in listed.get("members", ())),
+        )
+
+
+def _member(entry: dict[str, Any]) -> Member:
+    return Member(
+        id=f"{entry['ID']:x}",
+        name=entry.get("name", ""),
+        peer_urls=tuple(entry.get("peerURLs", ())),
+        client_urls=tuple(entry.get("clientURLs", ())),
+        learner=entry.get("isLearner", False),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """What all the endpoints of a cluster say, side by side. `why` is empty when all answered."""
+
+    statuses: tuple[Status, ...] = ()
+    hashes: tuple[str, ...] = ()
+    """One hash of all keys at the lowest revision, an endpoint; equal on a sound cluster."""
+    members: tuple[Member, ...] = ()
+    alarms: tuple[str, ...] = ()
+    quorum: bool = False
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EtcdAgreement(MemberFact[Agreement]):
+    """Status, hash of all keys at one revision, members and alarms of the whole cluster."""
+
+    name: ClassVar[str] = "etcd.agreement"
+    timeout: ClassVar[float] = 60.0
+    endpoints: tuple[str, ...] = ()
+
+    def about(self) -> tuple[str, ...]:
+        """The service here, and what all members have agreed on."""
+        return (f"service:{self.service}", f"@{self.service}")
+
+    def ask(self) -> Command:
+        """All endpoints are asked for the hash at one revision: writers do not disturb it."""
+        return self._client(_AGREEMENT, ALL=",".join(self.endpoints))
+
+    def parse(self, reply: Reply) -> Agreement:
+        """A part that failed is in `why`; what was read is kept."""
+        parts: dict[str, str] = {}
+        for line in reply.text.splitlines():
+            if line.startswith("== "):
+                parts[line[3:]] = ""
+            elif parts:
+                parts[next(reversed(parts))] += line
+        failed = [name for name in ("status", "members", "hash", "alarms") if not parts.get(name)]
+        if not parts.get("status") or not parts.get("members"):
+            return Agreement(why=why_not(reply))
+        statuses = tuple(status_of(entry) for entry in json.loads(parts["status"]))
+        listed = json.loads(parts["members"]).get("members", ())
+        return Agreement(
+            statuses=statuses,
+            hashes=tuple(_hash(e) for e in json.loads(parts.get("hash") or "[]")),
+            members=tuple(_member(entry) for entry in listed),
+            alarms=_alarms(parts.get("alarms", "")),
+            quorum="quorum" in parts,
+            why=f"no answer for: {', '.join(failed)}: {why_not(reply)}" if failed else "",
+        )
+
+
+_AGREEMENT = r"""
+ALL=${ALL:-$own}
+all() { ctl --endpoints="$ALL" --command-timeout="${WAIT:-5s}" "$@"; }
+status=$(all endpoint status -w json)
+echo '== status'; printf '%s\n' "$status"
+low=$(printf '%s' "$status" | tr ',{}' '\n\n\n' | sed -n 's/^"revision":\([0-9]*\)$/\1/p' | sort -n | head -n 1)
+echo '== hash'; all endpoint hashkv --rev="${low:-0}" -w json
+echo '== members'; own member list -w json
+echo '== alarms'; own alarm list -w json
+own get drrun/quorum --keys-only >/dev/null && echo '== quorum'
+true
+"""
+
+
+def _hash(entry: dict[str, Any]) -> str:
+    found = entry.get("Hash") or entry.get("HashKV") or {}
+    # Members may have compacted at different revisions: the hash covers what is above.
+    return f"{found.get('hash', 0):x}@{found.get('compact_revision', 0)}"
+
+
+def _alarms(text: str) -> tuple[str, ...]:
+    names = {1: "NOSPACE", 2: "CORRUPT"}
+    entries = json.loads(text).get("alarms", ()) if text else ()
+    return tuple(
+        f"{names.get(e.get('alarm', 0), 'unknown')} on {e.get('memberID', 0):x}" for e in entries
+    )
+
+
+FACTS: tuple[type[Fact[Any]], ...] = (EtcdStatus, EtcdMembers, EtcdAgreement)

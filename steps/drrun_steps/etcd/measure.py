@@ -1,0 +1,199 @@
+"""The steps that measure what a restore needs, and measure again when all is down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import BaseModel, ConfigDict
+
+from drrun.spi import (
+    Effect,
+    Flag,
+    Group,
+    GroupStep,
+    Outputs,
+    Refused,
+    Repeat,
+    Whole,
+    satisfies,
+)
+from drrun_steps.etcd.access import ask_each
+from drrun_steps.etcd.config import Config, EtcdTools, Tools
+from drrun_steps.etcd.disk import DataDir
+from drrun_steps.etcd.identity import bump, cluster_id, conflicts, initial_cluster, strangers
+from drrun_steps.etcd.ruling import config_fact, data_fact
+from drrun_steps.fields import Listed
+from drrun_steps.host import HostDisk
+
+_SPARE = 512 * 1024 * 1024
+
+
+class MemberPlan(BaseModel):
+    """What one host needs to know to restore its member: an entry of `members`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    name: str
+    """The member's name."""
+    peer_urls: str
+    """Its initial-advertise-peer-urls."""
+    client_url: str
+    """Where clients reach it."""
+    data_dir: str
+    """Its data directory."""
+    wal_dir: str
+    """Its own directory for the write-ahead log, if it has one."""
+    owner: str
+    """user:group that etcd runs as."""
+    mount: Flag
+    """Whether the data directory is a mount point."""
+    tool: str
+    """etcdutl or etcdctl."""
+
+
+class Measure(GroupStep):
+    """Read how every member is set up and compute, once for all, how the restore names them.
+
+    Refuses on members whose settings contradict each other, on members that the inventory does
+    not know, on a host without a tool to restore with, and on a disk that is too small.
+    """
+
+    uses = "etcd.restore.measure"
+    effect = Effect.READ
+    repeat = Repeat.SAFE
+    outputs = ("members", "initial_cluster", "token", "bump", "cluster_id", "endpoints")
+
+    revision: Whole
+    """The snapshot's revision."""
+    size: Whole
+    """The snapshot's size in bytes."""
+    max_revision: Whole
+    """The greatest revision that etcd.verdict found."""
+    complete: Flag = True
+    """Whether etcd.verdict could measure every host."""
+    accept_unlisted: Listed = ()
+    """Names in an initial-cluster that no host has, and are known to be gone."""
+    service: str = "etcd"
+    """etcd's unit."""
+
+    def run(self, group: Group) -> Outputs:
+        """Ask every host once."""
+        hosts = group.hosts
+        configs = ask_each(group, hosts, lambda h: config_fact(h, self.service))
+        self._refuse_conflicts(configs)
+        tools = group.read(EtcdTools(), hosts)
+        self._refuse_toolless(tools)
+        for host in hosts:
+            self._refuse_full(
+                host.name, configs[host.name], host.read(self._disk(configs, host.name))
+            )
+        token = f"drrun-{hosts[0].run}"
+        capable = all(tool.bump for tool in tools.values())
+        raised = bump(self.max_revision, self.revision, complete=self.complete, capable=capable)
+        if not capable:
+            group.note(
+                "the restore tool of these hosts cannot raise revisions: after the restore every "
+                "client that watches (kubelets, controllers, operators) must be restarted"
+            )
+        urls = [config.peer_urls for config in configs.values()]
+        return {
+            "members": {
+                name: _plan(config, tools[name]).model_dump() for name, config in configs.items()
+            },
+            "initial_cluster": initial_cluster(configs),
+            "token": token,
+            "bump": raised,
+            "cluster_id": cluster_id(urls, token),
+            "endpoints": [config.client_url for config in configs.values()],
+        }
+
+    def _refuse_conflicts(self, configs: Mapping[str, Config]) -> None:
+        if wrong := conflicts(configs):
+            raise Refused(
+                f"the members' settings contradict each other: {'; '.join(wrong)}",
+                hint="correct the units or their environment files, then start again",
+            )
+        unknown = [s for s in strangers(configs) if s.split(" ")[0] not in self.accept_unlisted]
+        if unknown:
+            raise Refused(
+                f"members that the inventory does not know: {', '.join(unknown)}",
+                hint="add their hosts to the group etcd; for members that are gone for good say "
+                f"-e accept_unlisted={','.join(u.split(' ')[0] for u in unknown)}",
+            )
+
+    def _refuse_toolless(self, tools: Mapping[str, Tools]) -> None:
+        without = [name for name, tool in tools.items() if not tool.restore]
+        if without:
+            raise Refused(
+                f"neither etcdutl nor etcdctl can restore a snapshot on {', '.join(without)}",
+                hint="put an etcdutl of the running etcd's version into /usr/local/bin there",
+            )
+
+    def _disk(self, configs: Mapping[str, Config], name: str) -> HostDisk:
+        return HostDisk(f"{configs[name].data_dir}.drrun")
+
+    def _refuse_full(self, name: str, config: Config, disk: object) -> None:
+        free = getattr(disk, "free", 0)
+        needed = 2 * self.size + _SPARE
+        if free < needed:
+            raise Refused(
+                f"{name}: {free >> 20} MiB are free beside {config.data_dir}, {needed >> 20} MiB "
+                "are needed: the old directory is kept",
+                hint="free space on that file system; do not remove the old data directory",
+            )
+
+
+def _plan(config: Config, tool: Tools) -> MemberPlan:
+    return MemberPlan(
+        name=config.name,
+        peer_urls=config.peer_urls,
+        client_url=config.client_url,
+        data_dir=config.data_dir,
+        wal_dir=config.wal_dir,
+        owner=config.owner,
+        mount=config.mount,
+        tool=tool.restore,
+    )
+
+
+class Remeasure(GroupStep):
+    """Measure the revisions once more, now that nothing can write any more (hazard H10).
+
+    Fails if more was written since the verdict than was accepted, or more than the staged
+    revisions were raised by.
+    """
+
+    uses = "etcd.restore.remeasure"
+    effect = Effect.READ
+    repeat = Repeat.SAFE
+
+    revision: Whole
+    """The snapshot's revision."""
+    bump: Whole
+    """How far the staged revisions were raised."""
+    limit: Whole
+    """The greatest revision that etcd.verdict accepted to lose."""
+    accept_unreadable: Listed = ()
+    """Hosts whose data cannot be read and may be ignored."""
+    service: str = "etcd"
+    """etcd's unit."""
+
+    def run(self, group: Group) -> None:
+        """One read a host; in a dry-run noted as checked at run where etcd still runs."""
+        highest = min(self.limit, self.revision + self.bump - 1) if self.bump else self.limit
+        for host in group.hosts:
+            host.require(
+                data_fact(host, self.service),
+                satisfies(
+                    f"stopped, and not above revision {highest}",
+                    lambda found, name=host.name: self._fits(found, name, highest),  # type: ignore[misc]
+                ),
+                because="writes since the verdict would be lost without anybody having said so",
+                hint="undo this run (it starts the cluster as it was), then start again: the "
+                "verdict will name the new loss",
+            )
+
+    def _fits(self, found: DataDir, host: str, highest: int) -> bool:
+        if found.state == "unreadable":
+            return host in self.accept_unreadable
+        return found.state != "in-use" and found.revision <= highest

@@ -1,0 +1,221 @@
+"""The steps that restore: stage beside the live data, then swap. The order is in the runbook.
+
+The why of the order is docs/explanation/restore.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from drrun.spi import (
+    Done,
+    Effect,
+    Host,
+    HostStep,
+    Outputs,
+    Refused,
+    Repeat,
+    Rule,
+    Whole,
+    satisfies,
+    sh,
+)
+from drrun_steps.etcd.measure import MemberPlan
+from drrun_steps.etcd.place import (
+    INSTALL,
+    RESTORE,
+    SWAP_BACK,
+    UNSTAGE,
+    Place,
+    Staged,
+    staged,
+)
+from drrun_steps.service.facts import ServiceState
+
+_UNDER_API_SERVER = (
+    "kubernetes.io: if any API servers are running in your cluster, you should not attempt to "
+    "restore instances of etcd; they serve and write back what they have cached"
+)
+_UNDER_ETCD = (
+    "a data directory must not be replaced under a running etcd, and a member of the old cluster "
+    "that lives on mixes with the restored one"
+)
+
+
+class _Member(HostStep):
+    """What staging and installing share: this host's part of the measured plan."""
+
+    members: Mapping[str, MemberPlan]
+    """Per host, from etcd.restore.measure."""
+    digest: str
+    """The snapshot's sha256, from etcd.snapshot.verify."""
+    token: str
+    """The new cluster's token, from etcd.restore.measure."""
+    bump: Whole
+    """How far revisions are raised, from etcd.restore.measure."""
+    stage_dir: str = "/var/lib/drrun-stage"
+    """Root-only folder on the host for the snapshot's copy and the seal."""
+
+    def _plan(self, host: Host) -> MemberPlan:
+        if host.name not in self.members:
+            raise Refused(f"{host.name} was not measured", hint="measure and stage the same hosts")
+        return self.members[host.name]
+
+    def _place(self, host: Host) -> Place:
+        plan = self._plan(host)
+        stage = f"{self.stage_dir}/{host.run}"
+        return Place(plan.data_dir, plan.wal_dir, bool(plan.mount), host.run, stage)
+
+    def _sealed(self, state: str) -> Staged:
+        return Staged(state, self.digest, self.token, self.bump)  # type: ignore[arg-type]
+
+
+class Prepare(_Member):
+    """Restore the snapshot into a directory beside the live one. Changes nothing that runs.
+
+    The copy on the host must have the snapshot's sha256; etcd's own hash check is on; owner and
+    mode are set; a seal beside it says from which snapshot, token and bump it was made. Undo
+    removes the staged directory and the copy, both made by this run.
+    """
+
+    uses = "etcd.restore.prepare"
+    effect = Effect.CHANGE
+    repeat = Repeat.SAFE
+    outputs = ("digest", "directory")
+
+    snapshot: str
+    """The snapshot file on the controller."""
+    initial_cluster: str
+    """All members, from etcd.restore.measure."""
+    timeout: str = "30m"
+    """How long copying or restoring may take: about 10 s a gigabyte on a good disk."""
+
+    def run(self, host: Host) -> Outputs:
+        """Copy and restore, unless exactly this was staged before."""
+        plan, place = self._plan(host), self._place(host)
+        fact = staged(place)
+        found = host.read(fact)
+        outputs = {"digest": self.digest, "directory": place.restore_to}
+        if found in {self._sealed("staged"), self._sealed("installed")}:
+            return outputs
+        if found.state in {"installed", "half"}:
+            raise Refused(
+                f"{host.name}: another restore of this run is {found.state} already",
+                hint="undo the run, then start a new one",
+            )
+        host.change(
+            "make-folder",
+            sh('umask 077; mkdir -p -- "$STAGE" && chmod 0700 -- "$STAGE"', STAGE=place.stage),
+            touches=("etcd-stage",),
+            repeat=Repeat.SAFE,
+        )
+        host.put("copy-snapshot", Path(self.snapshot), f"{place.stage}/snapshot.db", mode="0600")
+        host.change(
+            "restore",
+            sh(
+                RESTORE,
+                **place.environment(),
+                RUN=host.run,
+                SHA256=self.digest,
+                NAME=plan.name,
+                CLUSTER=self.initial_cluster,
+                TOKEN=self.token,
+                PEER=plan.peer_urls,
+                BUMP=self.bump,
+                OWNER=plan.owner,
+                TOOL=plan.tool,
+            ),
+            sets={fact: self._sealed("staged")},
+            repeat=Repeat.SAFE,
+            timeout=self.timeout,
+        )
+        return outputs
+
+    def undo(self, host: Host, done: Done) -> None:
+        """Remove what this run staged; nothing else is ever removed."""
+        if done.did("make-folder", host.name):
+            place = self._place(host)
+            host.change(
+                "unstage",
+                sh(UNSTAGE, **place.environment(), RUN=host.run),
+                sets={staged(place): Staged("none")},
+                repeat=Repeat.SAFE,
+                timeout="5m",
+            )
+
+
+class Install(_Member):
+    """Put the staged directory in place of the live one, which is kept aside.
+
+    All or nothing on each host, and safe to repeat: it is two renames, each made once. The old
+    directory stays as `<data-dir>.old-<run>`. Undo swaps back and keeps the restored one staged.
+    """
+
+    uses = "etcd.restore.install"
+    effect = Effect.DESTROY
+    repeat = Repeat.CHECK
+    outputs = ("kept",)
+
+    service: str = "etcd"
+    """etcd's unit."""
+    api_server: str = "kube-apiserver"
+    """The API server's unit; `none` where this etcd serves no Kubernetes."""
+    etcd_hosts: str = "etcd"
+    """The role of all members."""
+    api_hosts: str = "control_plane"
+    """The role of all API servers."""
+
+    def rules(self) -> Sequence[Rule]:
+        """No API server and no etcd may run anywhere while a directory is swapped."""
+        etcd = ServiceState(self.service).ref
+        found = [Rule(etcd, self.etcd_hosts, "stopped", _UNDER_ETCD)]
+        if self.api_server != "none":
+            api = ServiceState(self.api_server).ref
+            found.insert(0, Rule(api, self.api_hosts, "stopped", _UNDER_API_SERVER))
+        return found
+
+    def run(self, host: Host) -> Outputs:
+        """Swap, once this host's staged restore is proved to be the one that is meant."""
+        plan, place = self._plan(host), self._place(host)
+        fact = staged(place)
+        host.require(ServiceState(self.service), "stopped", because=_UNDER_ETCD)
+        host.require(
+            fact,
+            satisfies("staged from this snapshot, with this token and bump", self._meant),
+            because="every member must be restored from the same snapshot: with another they run "
+            "side by side, healthy and different",
+            hint="run the staging step again on this host",
+        )
+        if host.read(fact).state != "installed":
+            host.change(
+                "install",
+                sh(INSTALL, **place.environment(), OWNER=plan.owner),
+                sets={fact: self._sealed("installed")},
+                touches=("etcd-data", f"@{self.service}"),
+                repeat=Repeat.CHECK,
+                timeout="5m",
+            )
+        host.note(f"{host.name}: the data of before is kept in {place.old}")
+        return {"kept": place.old}
+
+    def undo(self, host: Host, done: Done) -> None:
+        """Swap back. Refused by the rules while an etcd or an API server runs."""
+        if done.did("install", host.name):
+            place = self._place(host)
+            host.change(
+                "swap-back",
+                sh(SWAP_BACK, **place.environment()),
+                sets={staged(place): self._sealed("staged")},
+                touches=("etcd-data", f"@{self.service}"),
+                repeat=Repeat.CHECK,
+                timeout="5m",
+            )
+
+    def _meant(self, found: Any) -> bool:
+        return (
+            isinstance(found, Staged)
+            and found.state != "none"
+            and found == Staged(found.state, self.digest, self.token, self.bump)
+        )

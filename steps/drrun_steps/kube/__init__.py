@@ -1,0 +1,10 @@
+"""Kubernetes: readiness, decryption, proof of being down, leases."""
+
+from typing import Any
+
+from drrun.spi import Fact, Step
+from drrun_steps.kube import facts
+from drrun_steps.kube.steps import KubeProveDown, LeaseMoves, ReadSecret, ReadyStep
+
+STEPS: tuple[type[Step], ...] = (ReadyStep, ReadSecret, KubeProveDown, LeaseMoves)
+FACTS: tuple[type[Fact[Any]], ...] = facts.FACTS

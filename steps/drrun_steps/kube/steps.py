@@ -1,0 +1,146 @@
+"""Proofs about the Kubernetes control plane. All of them only read."""
+
+from __future__ import annotations
+
+from drrun.spi import Effect, Flag, Host, HostStep, Outputs, Repeat, satisfies
+from drrun_steps.fields import Listed, Numbers
+from drrun_steps.host import HostBusy
+from drrun_steps.kube.facts import KubeLease, KubeReady, KubeSecrets
+from drrun_steps.service.facts import ServiceHeld, ServiceState
+
+
+class _Api(HostStep):
+    """How the API server of each host is reached."""
+
+    kubeconfig: str = "/etc/kubernetes/admin.conf"
+    """A kubeconfig on the host; only its credentials are used."""
+    server: str = "https://127.0.0.1:6443"
+    """The host's own API server."""
+    tls_name: str = "kubernetes"
+    """A name in its certificate."""
+    within: str = "120s"
+    """How long it may take."""
+
+
+class ReadyStep(_Api):
+    """Prove that this host's own API server is ready, its connection to etcd included."""
+
+    uses = "kube.ready"
+    effect = Effect.READ
+    repeat = Repeat.SAFE
+
+    def run(self, host: Host) -> None:
+        """One read, waited for."""
+        host.require(
+            KubeReady(self.kubeconfig, self.server, self.tls_name),
+            satisfies("ready", lambda said: said.ready),
+            because="an API server that cannot reach etcd serves nothing",
+            hint=f"see `journalctl -u kube-apiserver` on {host.name}",
+            within=self.within,
+        )
+
+
+class ReadSecret(_Api):
+    """List all Secrets and read one: proves that the encryption keys are the snapshot's.
+
+    Their data never leaves the host: only counts are printed and journaled.
+    """
+
+    uses = "kube.read_secret"
+    effect = Effect.READ
+    repeat = Repeat.SAFE
+    outputs = ("secrets",)
+
+    allow_none: Flag = False
+    """Whether a cluster without any Secret passes."""
+
+    def run(self, host: Host) -> Outputs:
+        """One read, waited for."""
+        said = host.require(
+            KubeSecrets(self.kubeconfig, self.server, self.tls_name),
+            satisfies(
+                "readable",
+                lambda s: not s.why and (s.read or (self.allow_none and s.listed == 0)),
+            ),
+            because="Secrets that cannot be decrypted mean that the encryption keys on the hosts "
+            "are not those of the snapshot",
+            hint="put the encryption configuration of the time of the snapshot back on every "
+            "host, then restart this API server",
+            within=self.within,
+        )
+        return {"secrets": said.listed}
+
+
+class KubeProveDown(HostStep):
+    """Prove that programs are down on this host, and that nobody talks to etcd here.
+
+    No process of that name, no listener on their ports, no established connection to etcd's
+    client port but etcd's own, and their units held. Retries, then fails with pid, port or peer:
+    an API server that nobody knew of shows up here (hazard H3).
+    """
+
+    uses = "kube.prove_down"
+    effect = Effect.READ
+    repeat = Repeat.SAFE
+
+    services: Listed = ("kube-apiserver",)
+    """Programs, and units of the same names, that must be down."""
+    ports: Numbers = (6443,)
+    """Ports that nobody may listen on."""
+    clients_of: Numbers = (2379,)
+    """Ports that nobody but etcd may be connected to."""
+    held: Flag = True
+    """Whether the units must be held stopped as well."""
+    within: str = "45s"
+    """How long to wait for it."""
+
+    def run(self, host: Host) -> None:
+        """State, hold, then processes and sockets."""
+        because = "an API server that lives on during a restore writes back what it has cached"
+        for service in self.services:
+            state = host.read(ServiceState(service))
+            if state == "missing":
+                continue
+            host.require(ServiceState(service), "stopped", because=because, within=self.within)
+            if self.held:
+                host.require(
+                    ServiceHeld(service),
+                    True,
+                    because="a reboot or a colleague would start it in the middle of the restore",
+                    hint="stop it with service.stop, which holds it",
+                )
+        host.require(
+            HostBusy(self.services, self.ports, self.clients_of),
+            satisfies("()", lambda found: not found),
+            because=because,
+            hint="stop what is named; an address that is not in the inventory is a client or an "
+            "API server that nobody listed: add its host, or cut it off from etcd",
+            within=self.within,
+        )
+
+
+class LeaseMoves(_Api):
+    """Prove that a component works: its lease is renewed between two readings.
+
+    After a restore the old holder's lease must expire first: allow 15 s and more.
+    """
+
+    uses = "kube.lease_moves"
+    effect = Effect.READ
+    repeat = Repeat.SAFE
+
+    components: Listed = ("kube-controller-manager", "kube-scheduler")
+    """Names of Leases in kube-system."""
+
+    def run(self, host: Host) -> None:
+        """Read it, then wait for another answer."""
+        for component in self.components:
+            fact = KubeLease(component, self.kubeconfig, self.server, self.tls_name)
+            before = host.read(fact)
+            host.require(
+                fact,
+                satisfies("renewed", lambda now, before=before: bool(now) and now != before),  # type: ignore[misc]
+                because=f"{component} is up, but does nothing: nobody renews its lease",
+                hint=f"see `journalctl -u {component}` on the control-plane hosts",
+                within=self.within,
+            )

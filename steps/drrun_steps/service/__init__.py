@@ -1,0 +1,15 @@
+"""Services of a host: stop and hold, start, restart, and what state they are in."""
+
+from typing import Any
+
+from drrun.spi import Fact, Step
+from drrun_steps.service.facts import (
+    ServiceHeld,
+    ServiceInstance,
+    ServiceReady,
+    ServiceState,
+)
+from drrun_steps.service.steps import Restart, Start, State, Stop
+
+STEPS: tuple[type[Step], ...] = (Stop, Start, Restart, State)
+FACTS: tuple[type[Fact[Any]], ...] = (ServiceState, ServiceReady, ServiceHeld, ServiceInstance)

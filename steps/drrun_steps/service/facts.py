@@ -1,0 +1,128 @@
+"""What a systemd unit is doing, read in a way that cannot mistake a restart loop for a stop.
+
+Rule 1: `stopped` means that nothing runs: a unit that failed but left a process is `running`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from drrun.spi import Command, Fact, Reply, sh
+
+Running = Literal["running", "stopped", "missing"]
+
+_SHOW = """
+systemctl show -p LoadState,ActiveState,SubState,MainPID,InvocationID "$UNIT" || exit 3
+group=$(systemctl show -p ControlGroup --value "$UNIT")
+[ -n "$group" ] || exit 0
+for root in /sys/fs/cgroup /sys/fs/cgroup/unified /sys/fs/cgroup/systemd; do
+  for list in "$root$group/cgroup.procs" "$root$group"/*/cgroup.procs; do
+    [ -r "$list" ] && sed 's/^/process=/' "$list" 2>/dev/null
+  done
+done
+true
+"""
+
+
+def unit(service: str) -> str:
+    """The unit's name: `etcd` means etcd.service, `etcd.socket` stays."""
+    return service if "." in service else f"{service}.service"
+
+
+def hold_file(service: str) -> str:
+    """The drop-in that holds a service stopped. First by name, so that others cannot undo it."""
+    return f"/etc/systemd/system/{unit(service)}.d/00-drrun-hold.conf"
+
+
+def _properties(reply: Reply) -> dict[str, str]:
+    if reply.exit != 0:
+        raise ValueError(f"systemctl says {reply.complaint!r}: is this host run by systemd?")
+    pairs = (line.partition("=") for line in reply.text.splitlines())
+    return {name: value for name, _, value in pairs}
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceState(Fact[Running]):
+    """`running` (also while it starts, stops or waits for its next try), `stopped` or `missing`."""
+
+    name: ClassVar[str] = "service.state"
+    service: str
+
+    def about(self) -> tuple[str, ...]:
+        """The service on this host."""
+        return (f"service:{self.service}",)
+
+    def ask(self) -> Command:
+        """The unit's properties and the processes in its control group."""
+        return sh(_SHOW, UNIT=unit(self.service))
+
+    def parse(self, reply: Reply) -> Running:
+        """Raises ValueError when systemd does not answer."""
+        seen = _properties(reply)
+        busy = seen.get("MainPID", "0") != "0" or "process" in seen
+        if busy or seen.get("ActiveState") not in {"inactive", "failed"}:
+            return "running"
+        return "missing" if seen.get("LoadState") == "not-found" else "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceReady(Fact[bool]):
+    """Whether the service has come up: `active`, which a service of Type=notify says of itself."""
+
+    name: ClassVar[str] = "service.ready"
+    service: str
+
+    def about(self) -> tuple[str, ...]:
+        """The service on this host."""
+        return (f"service:{self.service}",)
+
+    def ask(self) -> Command:
+        """The unit's properties."""
+        return sh(_SHOW, UNIT=unit(self.service))
+
+    def parse(self, reply: Reply) -> bool:
+        """Raises ValueError when systemd does not answer."""
+        return _properties(reply).get("ActiveState") == "active"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceHeld(Fact[bool]):
+    """Whether drrun holds the service stopped: any start fails, also after a reboot (H4)."""
+
+    name: ClassVar[str] = "service.held"
+    service: str
+
+    def about(self) -> tuple[str, ...]:
+        """The drop-in of this service."""
+        return (f"hold:{self.service}",)
+
+    def ask(self) -> Command:
+        """The file, and whether systemd has read it."""
+        text = '[ -e "$FILE" ] && echo file=yes; systemctl show -p DropInPaths "$UNIT"'
+        return sh(text, UNIT=unit(self.service), FILE=hold_file(self.service))
+
+    def parse(self, reply: Reply) -> bool:
+        """Raises ValueError when systemd does not answer."""
+        seen = _properties(reply)
+        return seen.get("file") == "yes" and hold_file(self.service) in seen.get("DropInPaths", "")
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceInstance(Fact[str]):
+    """The id of the service's present life (InvocationID); empty when it never ran."""
+
+    name: ClassVar[str] = "service.instance"
+    service: str
+
+    def about(self) -> tuple[str, ...]:
+        """The service on this host."""
+        return (f"service:{self.service}",)
+
+    def ask(self) -> Command:
+        """The unit's properties."""
+        return sh(_SHOW, UNIT=unit(self.service))
+
+    def parse(self, reply: Reply) -> str:
+        """Raises ValueError when systemd does not answer."""
+        return _properties(reply).get("InvocationID", "")

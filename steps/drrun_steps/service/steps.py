@@ -1,0 +1,260 @@
+"""Stop and hold, start, restart, assert: the steps that act on services.
+
+Rule 1: a stop is held before it is made. What only stops comes back: by a reboot, by
+configuration management, by a colleague (hazard H4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from drrun.spi import (
+    CHANGED,
+    Command,
+    Done,
+    Effect,
+    Fact,
+    Flag,
+    Host,
+    HostStep,
+    Refused,
+    Repeat,
+    sh,
+)
+from drrun_steps.service.facts import (
+    ServiceHeld,
+    ServiceInstance,
+    ServiceReady,
+    ServiceState,
+    hold_file,
+    unit,
+)
+
+_HOLD = """
+set -eu
+umask 022
+mkdir -p -- "${FILE%/*}"
+{
+  echo "# Held stopped by drrun, run $RUN. service.start lifts this."
+  echo "# By hand: remove this file, then systemctl daemon-reload."
+  echo "[Unit]"
+  echo "AssertPathExists=!$FILE"
+} >"$FILE.new"
+sync "$FILE.new"
+mv -f -- "$FILE.new" "$FILE"
+sync "${FILE%/*}"
+systemctl daemon-reload
+"""
+
+_LIFT = """
+set -eu
+rm -f -- "$FILE"
+rmdir -- "${FILE%/*}" 2>/dev/null || true
+systemctl daemon-reload
+"""
+
+
+class _OneService(HostStep):
+    """What all steps on one service share."""
+
+    service: str
+    """The unit, with or without `.service`."""
+    optional: Flag = False
+    """Whether a host without this unit is passed over."""
+
+    def _absent(self, host: Host) -> bool:
+        """Whether there is nothing to do here. Raises Refused when there should be."""
+        if host.layout != "systemd":
+            raise Refused(
+                f"{host.name}: services of the layout {host.layout} cannot be driven yet",
+                hint="move its manifest by hand, or set `layout: systemd` if units run it",
+            )
+        if host.read(ServiceState(self.service)) != "missing":
+            return False
+        if not self.optional:
+            raise Refused(
+                f"{host.name} has no unit {unit(self.service)}",
+                hint="name the right unit, or set `optional: true` where some hosts lack it",
+            )
+        host.note(f"{host.name} has no {unit(self.service)}: passed over")
+        return True
+
+    def _hold(self) -> Command:
+        return sh(_HOLD, FILE=hold_file(self.service), RUN="drrun")
+
+    def _lift(self) -> Command:
+        return sh(_LIFT, FILE=hold_file(self.service))
+
+
+class Stop(_OneService):
+    """Stop a service and hold it stopped.
+
+    First a drop-in makes every later start fail loudly, after a reboot too; then the unit is
+    stopped. `systemctl mask` would fail for units that live in /etc/systemd/system. Undo lifts
+    the hold, and starts the service again if this step stopped it.
+    """
+
+    uses = "service.stop"
+    effect = Effect.CHANGE
+    repeat = Repeat.SAFE
+
+    hold: Flag = True
+    """Whether a start is prevented until `service.start` lifts it."""
+    timeout: str = "100s"
+    """How long a graceful stop may take. etcd needs 7 s when a leader hands over."""
+
+    def transitions(self) -> Mapping[Fact[Any], Any]:
+        """Stopped."""
+        return {ServiceState(self.service): "stopped"}
+
+    def run(self, host: Host) -> None:
+        """Hold, then stop; a service that is stopped already is still held."""
+        if self._absent(host):
+            return
+        state, held = host.read(ServiceState(self.service), ServiceHeld(self.service))
+        if self.hold and not held:
+            command = sh(_HOLD, FILE=hold_file(self.service), RUN=host.run)
+            host.change("hold", command, sets={ServiceHeld(self.service): True}, repeat=Repeat.SAFE)
+        if state == "running":
+            host.change(
+                "stop",
+                sh('systemctl stop "$UNIT"', UNIT=unit(self.service)),
+                sets={ServiceState(self.service): "stopped"},
+                touches=(f"@{self.service}",),
+                repeat=Repeat.SAFE,
+                timeout=self.timeout,
+                within="20s",
+            )
+
+    def undo(self, host: Host, done: Done) -> None:
+        """Lift the hold that this step made; start what this step stopped."""
+        if done.did("hold", host.name):
+            host.change("lift", self._lift(), sets={ServiceHeld(self.service): False})
+        if done.did("stop", host.name) and done.before(ServiceState(self.service)) == "running":
+            _start(host, self.service, "start", "100s")
+
+
+class Start(_OneService):
+    """Lift the hold, start a service, and wait until it says that it is up.
+
+    `systemctl start` is not waited for: etcd is ready only when a quorum is, so the members must
+    come up together. Undo stops the service again, and holds it if it was held.
+    """
+
+    uses = "service.start"
+    effect = Effect.CHANGE
+    repeat = Repeat.SAFE
+
+    within: str = "100s"
+    """How long it may take until the service is up."""
+
+    def transitions(self) -> Mapping[Fact[Any], Any]:
+        """Running."""
+        return {ServiceState(self.service): "running"}
+
+    def run(self, host: Host) -> None:
+        """Lift, then start unless it runs; it must become ready either way."""
+        if self._absent(host):
+            return
+        state, held = host.read(ServiceState(self.service), ServiceHeld(self.service))
+        if held:
+            fact = ServiceHeld(self.service)
+            host.change("lift", self._lift(), sets={fact: False}, repeat=Repeat.SAFE)
+        if state == "stopped":
+            _start(host, self.service, "start", self.within)
+        else:
+            host.require(
+                ServiceReady(self.service),
+                True,
+                because=f"{self.service} was started before and must be up",
+                hint=f"see `journalctl -u {unit(self.service)}` on {host.name}",
+                within=self.within,
+            )
+
+    def undo(self, host: Host, done: Done) -> None:
+        """Hold again what was held; stop what this step started."""
+        if done.did("lift", host.name):
+            host.change("hold", self._hold(), sets={ServiceHeld(self.service): True})
+        if done.did("start", host.name):
+            _stop(host, self.service)
+
+
+class Restart(_OneService):
+    """Restart a service; done when it is up and is another instance than before.
+
+    A restart that failed leaves the same instance, or one that is not ready: both are failures.
+    """
+
+    uses = "service.restart"
+    effect = Effect.CHANGE
+    repeat = Repeat.CHECK
+
+    within: str = "100s"
+    """How long it may take until the service is up again."""
+
+    def transitions(self) -> Mapping[Fact[Any], Any]:
+        """Running."""
+        return {ServiceState(self.service): "running"}
+
+    def run(self, host: Host) -> None:
+        """One change, proved by the instance's id."""
+        if self._absent(host):
+            return
+        host.change(
+            "restart",
+            sh('systemctl restart --no-block "$UNIT"', UNIT=unit(self.service)),
+            sets={
+                ServiceInstance(self.service): CHANGED,
+                ServiceState(self.service): "running",
+                ServiceReady(self.service): True,
+            },
+            touches=(f"@{self.service}",),
+            within=self.within,
+        )
+
+
+class State(_OneService):
+    """Assert that a service is running or stopped, waiting for it if asked."""
+
+    uses = "service.state"
+    effect = Effect.READ
+    repeat = Repeat.SAFE
+
+    state: Literal["running", "stopped"] = "running"
+    """The state it must be in."""
+    because: str = "the runbook goes on from here only in that state"
+    """The reason that an operator is shown."""
+    within: str = ""
+    """How long to wait for it."""
+
+    def run(self, host: Host) -> None:
+        """One read."""
+        if not self._absent(host):
+            fact = ServiceState(self.service)
+            host.require(fact, self.state, because=self.because, within=self.within)
+
+
+def _start(host: Host, service: str, name: str, within: str) -> None:
+    host.change(
+        name,
+        sh(
+            'systemctl reset-failed "$UNIT"; systemctl start --no-block "$UNIT"', UNIT=unit(service)
+        ),
+        sets={ServiceState(service): "running", ServiceReady(service): True},
+        touches=(f"@{service}",),
+        repeat=Repeat.SAFE,
+        within=within,
+    )
+
+
+def _stop(host: Host, service: str) -> None:
+    host.change(
+        "stop",
+        sh('systemctl stop "$UNIT"', UNIT=unit(service)),
+        sets={ServiceState(service): "stopped"},
+        touches=(f"@{service}",),
+        repeat=Repeat.SAFE,
+        timeout="100s",
+        within="20s",
+    )
