@@ -27,9 +27,10 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Undo:
-    """Undo a unit."""
+    """Undo a unit. An undo that was cut keeps its attempt; one that failed makes a new one."""
 
     unit: UnitId
+    attempt: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,8 @@ def _undo(state: RunState, in_flight: Collection[UnitId], *, stopping: bool) -> 
             if unit.id in state.undo_failures:
                 return [Finish("undo-failed", 9, f"{unit.id}: {record.why}")]
             if record.changes and record.status is not Status.UNDONE:
-                due.append(Undo(unit.id))
+                cut = record.status is Status.UNDOING
+                due.append(Undo(unit.id, record.undo_attempt + (0 if cut else 1)))
         if due and not step.always:
             return due
     return _always(state) or [Finish("undone", 8, "every change was undone")]

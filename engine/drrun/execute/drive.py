@@ -87,8 +87,7 @@ class Driver:
             case Start(unit=unit, attempt=attempt, delay=delay):
                 self._start(unit, attempt)
                 in_flight[unit] = pool.submit(self._guarded, self._run, unit, attempt, delay)
-            case Undo(unit=unit):
-                attempt = self.recorder.state.units[unit].attempt
+            case Undo(unit=unit, attempt=attempt):
                 self.recorder.record(UnitStarted(unit=unit, attempt=attempt, undo=True))
                 in_flight[unit] = pool.submit(self._guarded, self._undo, unit, attempt, 0.0)
             case TurnBack(why=why):

@@ -86,6 +86,7 @@ class UnitRecord:
     status: Status = Status.PENDING
     outcome: Outcome | None = None
     attempt: int = 0
+    undo_attempt: int = 0
     why: str = ""
     hint: str = ""
     outputs: Mapping[str, Json] = field(default_factory=dict)
@@ -203,6 +204,7 @@ class RunState:
     def _started(self, event: UnitStarted) -> None:
         if event.undo:
             self._move(event.unit, "undo.started", Status.UNDOING)
+            self.units[event.unit].undo_attempt = event.attempt
             return
         self._move(event.unit, "unit.started", Status.RUNNING)
         self.units[event.unit].attempt = event.attempt

@@ -1,0 +1,296 @@
+"""The composition root: settings and adapters in, an engine out. The only place that knows both."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import secrets
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from drrun import __version__
+from drrun.errors import Refused, UsageError
+from drrun.execute.decide import Finish
+from drrun.execute.drive import Driver
+from drrun.execute.dry import Dry, Forecast
+from drrun.execute.asking import ask_facts
+from drrun.execute.hosts import Hosts
+from drrun.execute.recorder import Recorder
+from drrun.journal.events import Resolved, RunAttached, RunStarted, UndoStarted
+from drrun.journal.state import RunState, Status
+from drrun.lang.inventory import load_inventory
+from drrun.lang.load import LoadedRunbook, load_runbook
+from drrun.model.inventory import Inventory
+from drrun.plan.bind import bind, bind_for_lint
+from drrun.plan.compile import compile_plan
+from drrun.plan.plan import Plan
+from drrun.ports import Clock, Prompt, Transport, Watcher
+from drrun.registry import Registry
+from drrun.spi import Fact
+from drrun.store.folder import FolderJournal, FolderStore, StoredRun
+from drrun.transport.pool import Transports
+from drrun.values import HostName, Json, RunId, UnitId
+
+
+class SystemClock:
+    """The machine's clock; a wait ends early when the run is asked to stop."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        self._stop = stop
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        return time.monotonic()
+
+    def wait(self, seconds: float) -> None:
+        """Give way."""
+        self._stop.wait(seconds)
+
+
+def state_root() -> Path:
+    """Where runs are kept: $DRRUN_STATE, else the account's state folder."""
+    given = os.environ.get("DRRUN_STATE")
+    if given:
+        return Path(given) / "runs"
+    from platformdirs import user_state_path
+
+    return user_state_path("drrun") / "runs"
+
+
+def operator() -> str:
+    """Who runs this: the account, and whom sudo says it is."""
+    return os.environ.get("SUDO_USER") or getpass.getuser()
+
+
+def stock_runbooks() -> Path:
+    """The folder of the stock runbooks, in a wheel and in a checkout."""
+    packaged = Path(__file__).parent / "_runbooks"
+    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "runbooks"
+
+
+def find_runbook(word: str) -> Path:
+    """An existing path first, else a stock name. Raises UsageError with what there is."""
+    path = Path(word)
+    if path.exists():
+        return path
+    name = word if word.endswith(".yaml") else f"{word}.yaml"
+    stock = stock_runbooks() / name
+    if "/" not in word and stock.exists():
+        return stock
+    from drrun.lang.diagnostics import did_you_mean
+
+    names = sorted(p.stem for p in stock_runbooks().glob("*.yaml"))
+    raise UsageError(
+        f"there is no file {word!r}, and no stock runbook of that name",
+        hint=did_you_mean(word.removesuffix(".yaml"), names)
+        or f"stock runbooks: {', '.join(names)}",
+    )
+
+
+def new_run_id() -> RunId:
+    """Sortable by time, unique, and safe as a folder's name on any host."""
+    return RunId(time.strftime("r%Y%m%d-%H%M%S-", time.gmtime()) + secrets.token_hex(2))
+
+
+@dataclass
+class App:
+    """drrun, wired. `stop` is set by signals; everything that waits watches it."""
+
+    prompt: Prompt
+    watchers: Sequence[Watcher] = ()
+    registry: Registry = field(default_factory=Registry)
+    store: FolderStore = field(default_factory=lambda: FolderStore(state_root()))
+    stop: threading.Event = field(default_factory=threading.Event)
+    transport: Transport | None = None
+    forks: int = 16
+
+    @property
+    def clock(self) -> Clock:
+        """The machine's clock."""
+        return SystemClock(self.stop)
+
+    # --- text to plan ------------------------------------------------------------------------
+
+    def load(self, word: str) -> LoadedRunbook:
+        """A runbook by path or stock name."""
+        return load_runbook(find_runbook(word))
+
+    def lint(self, loaded: LoadedRunbook, inventory: Inventory | None = None) -> Plan:
+        """Prove a runbook without a run: on an inventory, or on any. Raises AuthorError."""
+        made_up, binding = bind_for_lint(loaded)
+        compiled = compile_plan(
+            loaded,
+            inventory or made_up,
+            binding if inventory is None else bind(loaded, inventory, {}),
+            self.registry,
+            run=RunId("lint"),
+            versions={},
+        )
+        return compiled.plan
+
+    def plan(
+        self,
+        loaded: LoadedRunbook,
+        inventory: Path,
+        answers: Mapping[str, str],
+        *,
+        limit: Sequence[str] = (),
+    ) -> Plan:
+        """The plan of a new run. Raises AuthorError with every mistake."""
+        found = load_inventory(inventory)
+        narrowed = _limited(found, limit) if limit else None
+        binding = bind(loaded, found, answers, limit=narrowed)
+        versions = {"drrun": __version__, "python": sys.version.split()[0]}
+        return compile_plan(
+            loaded, found, binding, self.registry, run=new_run_id(), versions=versions
+        ).plan
+
+    # --- plan to forecast --------------------------------------------------------------------
+
+    def forecast(self, plan: Plan, *, offline: bool = False) -> Forecast:
+        """The dry-run: reads only. Raises ConnectError when a host cannot be reached."""
+        if offline:
+            return Dry(plan, self.registry, lambda _host, _facts: None, offline=True).forecast()
+        with self._hosts(plan) as hosts:
+            hosts.connect_all(plan.targets)
+
+            def reader(host: HostName, facts: Sequence[Fact[object]]) -> list[Json] | None:
+                return ask_facts(hosts.line(host), facts)
+
+            return Dry(plan, self.registry, reader).forecast()
+
+    # --- plan to run -------------------------------------------------------------------------
+
+    def start(self, plan: Plan, argv: Sequence[str] = ()) -> Finish:
+        """Run a plan from its beginning."""
+        with self._hosts(plan) as hosts:
+            hosts.connect_all(plan.targets)  # before the journal: exit 4 leaves nothing behind
+            journal = self.store.create(plan)
+            recorder = Recorder(journal, RunState.of(plan), tuple(self.watchers))
+            recorder.record(
+                RunStarted(
+                    run=plan.run,
+                    plan=plan.digest,
+                    runbook=plan.runbook,
+                    inventory=plan.inventory,
+                    operator=operator(),
+                    controller=socket.gethostname(),
+                    version=__version__,
+                    argv=tuple(argv),
+                ),
+                durable=True,
+            )
+            return self._drive(recorder, hosts, journal)
+
+    def resume(self, run: str | None) -> Finish:
+        """Go on with a run: what is finished stays, what was interrupted is taken up again."""
+        found = self._resumable(run)
+        with self._opened(found) as (recorder, journal), self._hosts(found.plan) as hosts:
+            hosts.connect_all(found.plan.targets)
+            return self._drive(recorder, hosts, journal)
+
+    def abort(self, run: str | None) -> Finish:
+        """Undo a run, last step first. Raises Refused behind the point of no return."""
+        found = self.store.find(run)
+        state = RunState.of(found.plan, found.events)
+        if state.no_return is not None:
+            raise Refused(
+                f"{found.run} has crossed its point of no return ({state.no_return}): "
+                "there is no way back",
+                hint=f"go on with `drrun resume {found.run}`, or restore from the last-chance backup",
+            )
+        with self._opened(found) as (recorder, journal), self._hosts(found.plan) as hosts:
+            hosts.connect_all(found.plan.targets)
+            if state.phase != "undo":
+                recorder.record(UndoStarted(why="asked to", operator=operator()), durable=True)
+            return self._drive(recorder, hosts, journal)
+
+    def resolve(self, run: str, step: str, host: str, verdict: str, why: str) -> None:
+        """Record a person's verdict on a change whose result was lost."""
+        found = self.store.find(run)
+        state = RunState.of(found.plan, found.events)
+        lost = [u for u, r in state.units.items() if r.status is Status.UNKNOWN]
+        unit = next((u for u in lost if u in (step, f"{step}@{host}")), None)
+        if unit is None:
+            raise UsageError(
+                f"{found.run} has nothing unknown at {step} on {host}",
+                hint=f"unknown: {', '.join(lost)}" if lost else "nothing is unknown",
+            )
+        with self._opened(found) as (recorder, _):
+            recorder.record(
+                Resolved(
+                    unit=UnitId(unit), host=HostName(host), verdict=verdict, by=operator(), why=why
+                ),
+                durable=True,
+            )
+
+    def _resumable(self, run: str | None) -> StoredRun:
+        found = self.store.find(run)
+        state = RunState.of(found.plan, found.events)
+        if state.finished is not None and state.finished.status in {"done", "undone"}:
+            raise UsageError(
+                f"{found.run} is {state.finished.status}: there is nothing to resume",
+                hint=f"`drrun report {found.run}` shows it",
+            )
+        return found
+
+    @contextmanager
+    def _opened(self, found: StoredRun) -> Iterator[tuple[Recorder, FolderJournal]]:
+        plan, journal = self.store.open(found.run)
+        try:
+            state = RunState.of(plan, journal.events())
+            yield Recorder(journal, state, tuple(self.watchers)), journal
+        finally:
+            journal.close()
+
+    @contextmanager
+    def _hosts(self, plan: Plan) -> Iterator[Hosts]:
+        hosts = Hosts(plan, self.transport or Transports())
+        try:
+            yield hosts
+        finally:
+            hosts.close()
+
+    def _drive(self, recorder: Recorder, hosts: Hosts, journal: FolderJournal) -> Finish:
+        plan = recorder.state.plan
+        epoch = recorder.state.epoch + 1
+        holder = f"{operator()}@{socket.gethostname()}"
+        try:
+            if plan.changes_anything:
+                hosts.fence(epoch, holder)
+            recorder.record(
+                RunAttached(
+                    epoch=epoch,
+                    operator=operator(),
+                    controller=socket.gethostname(),
+                    pid=os.getpid(),
+                    version=__version__,
+                ),
+                durable=True,
+            )
+            driver = Driver(
+                recorder, hosts, self.registry, self.clock, self.prompt, self.forks, self.stop
+            )
+            finish = driver.drive()
+            if plan.changes_anything and finish.status != "detached":
+                hosts.release(epoch)
+            return finish
+        finally:
+            journal.close()
+
+
+def _limited(inventory: Inventory, limit: Sequence[str]) -> frozenset[HostName]:
+    from drrun.lang.hosts import resolve
+
+    words = " | ".join(limit)
+    return frozenset(resolve(words, inventory.groups, tuple(inventory.targets)))

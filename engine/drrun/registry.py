@@ -1,0 +1,210 @@
+"""Step types and facts by name, from the `drrun.steps` entry points. Built-ins enter by this door.
+
+An entry point NAME gives a module with STEPS and FACTS; it serves every `uses: NAME.…` and every
+fact `NAME.…`, and is imported when one of them is first asked for.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from importlib.metadata import EntryPoint, entry_points
+from typing import Annotated, Any, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+from drrun.errors import AuthorError, DrrunError
+from drrun.model.spec import Effects, FactRef, FactSpec, Problem, StepSpec
+from drrun.spi import Fact, GroupStep, HostStep, Step
+from drrun.values import Json, NotKnown
+
+GROUP = "drrun.steps"
+
+
+class Registry:
+    """What is installed. Implements the compiler's `Specs` and the executor's `Catalog`."""
+
+    def __init__(self, points: Sequence[EntryPoint] | None = None) -> None:
+        found = entry_points(group=GROUP) if points is None else points
+        self._points = {point.name: point for point in found}
+        self._modules: dict[str, tuple[dict[str, type[Step]], dict[str, type[Fact[Any]]]]] = {}
+        self._specs: dict[str, StepSpec] = {}
+
+    def _module(self, name: str) -> tuple[dict[str, type[Step]], dict[str, type[Fact[Any]]]]:
+        prefix = name.split(".")[0]
+        if prefix not in self._points:
+            return {}, {}
+        if prefix not in self._modules:
+            module = self._points[prefix].load()
+            steps = {step.uses: step for step in getattr(module, "STEPS", ())}
+            facts = {fact.name: fact for fact in getattr(module, "FACTS", ())}
+            _validate(prefix, steps, facts)
+            self._modules[prefix] = (steps, facts)
+        return self._modules[prefix]
+
+    # --- for the compiler --------------------------------------------------------------------
+
+    def step(self, uses: str) -> StepSpec | None:
+        """The spec of a step type, or None."""
+        if uses not in self._specs:
+            kind = self._module(uses)[0].get(uses)
+            if kind is None:
+                return None
+            self._specs[uses] = _spec(kind, self._source(uses))
+        return self._specs[uses]
+
+    def _source(self, name: str) -> str:
+        dist = self._points[name.split(".")[0]].dist
+        return f"{dist.name} {dist.version}" if dist is not None else "not installed"
+
+    def fact(self, name: str) -> FactSpec | None:
+        """The spec of a fact, or None."""
+        kind = self._module(name)[1].get(name)
+        if kind is None:
+            return None
+        adapter = TypeAdapter(kind)
+
+        def check(args: Mapping[str, object]) -> FactRef:
+            return self.make_fact(name, args).ref
+
+        return FactSpec(name, _title(kind), adapter.json_schema(), check)
+
+    def steps(self) -> Sequence[str]:
+        """Every step type's name."""
+        return sorted(uses for prefix in self._points for uses in self._module(prefix)[0])
+
+    def facts(self) -> Sequence[str]:
+        """Every fact's name."""
+        return sorted(name for prefix in self._points for name in self._module(prefix)[1])
+
+    # --- for the executor --------------------------------------------------------------------
+
+    def make_step(self, uses: str, fields: Mapping[str, object]) -> Step:
+        """A configured step. Raises AuthorError."""
+        kind = self._module(uses)[0].get(uses)
+        if kind is None:
+            raise AuthorError(f"there is no step type {uses!r} here", hint="install what has it")
+        try:
+            return _build(kind, fields)
+        except ValidationError as error:
+            problems = "; ".join(p.message for p in _problems(error))
+            raise AuthorError(f"{uses}: {problems}") from error
+
+    def make_fact(self, name: str, args: Mapping[str, object]) -> Fact[Any]:
+        """A fact with its arguments. Raises AuthorError."""
+        kind = self._module(name)[1].get(name)
+        if kind is None:
+            raise AuthorError(f"there is no fact {name!r} here", hint="`drrun steps --facts`")
+        hints = get_type_hints(kind)
+        unknown = [arg for arg in args if arg not in hints]
+        if unknown:
+            raise AuthorError(f"the fact {name} has no argument {unknown[0]!r}")
+        try:
+            fact: Fact[Any] = TypeAdapter(kind).validate_python(dict(args))
+        except ValidationError as error:
+            problems = "; ".join(p.message for p in _problems(error))
+            raise AuthorError(f"the fact {name}: {problems}") from error
+        return fact
+
+
+def _validate(
+    prefix: str, steps: Mapping[str, type[Step]], facts: Mapping[str, type[Fact[Any]]]
+) -> None:
+    """A plugin's mistakes are found when it is loaded, and name the plugin."""
+    for name, kind in {**steps, **facts}.items():
+        if name != prefix and not name.startswith(f"{prefix}."):
+            raise DrrunError(f"the plugin {prefix} has {name!r}, which is not in its name space")
+        if not inspect.getdoc(kind):
+            raise DrrunError(f"the plugin {prefix}: {name} has no docstring")
+
+
+def _spec(kind: type[Step], source: str) -> StepSpec:
+    base = HostStep if issubclass(kind, HostStep) else GroupStep
+    return StepSpec(
+        uses=kind.uses,
+        kind="host" if base is HostStep else "group",
+        effect=kind.effect,
+        repeat=kind.repeat,
+        title=_title(kind),
+        doc=inspect.getdoc(kind) or "",
+        schema=kind.model_json_schema(),
+        fields=tuple(kind.model_fields),
+        outputs=kind.outputs,
+        undoable=kind.undo is not base.undo,  # type: ignore[attr-defined]
+        source=source,
+        check=lambda fields: _check(kind, fields),
+        effects=lambda fields: _effects(kind, fields),
+    )
+
+
+def _title(kind: type) -> str:
+    return (inspect.getdoc(kind) or "").splitlines()[0].rstrip(".")
+
+
+def _holes(fields: Mapping[str, object]) -> set[str]:
+    return {name for name, value in fields.items() if _has_hole(value)}
+
+
+def _has_hole(value: object) -> bool:
+    if isinstance(value, NotKnown):
+        return True
+    if isinstance(value, Mapping):
+        return any(_has_hole(inner) for inner in value.values())
+    return isinstance(value, list | tuple) and any(_has_hole(inner) for inner in value)
+
+
+def _check(kind: type[Step], fields: Mapping[str, object]) -> tuple[Problem, ...]:
+    holes = _holes(fields)
+    try:
+        kind(**fields)
+    except ValidationError as error:
+        return tuple(p for p in _problems(error) if not p.where or p.where[0] not in holes)
+    return ()
+
+
+def _problems(error: ValidationError) -> tuple[Problem, ...]:
+    found = []
+    for item in error.errors():
+        message = {
+            "missing": "is missing",
+            "extra_forbidden": "is not a field of this step type",
+        }.get(item["type"], item["msg"])
+        found.append(Problem(tuple(item["loc"]), f"{'.'.join(map(str, item['loc']))}: {message}"))
+    return tuple(found)
+
+
+def _effects(kind: type[Step], fields: Mapping[str, object]) -> Effects:
+    """Transitions and rules of the configured step."""
+    made = _build(kind, fields)
+    transitions: dict[str, Json] = {
+        fact.key: _promised(fact, value) for fact, value in made.transitions().items()
+    }
+    return Effects(transitions, tuple(made.rules()))
+
+
+def _promised(fact: Fact[Any], value: object) -> Json:
+    """A promised state as JSON; one that is not known yet equals nothing, so it proves nothing."""
+    if isinstance(value, NotKnown):
+        return {"known_after": value.origin}
+    promised: Json = fact.answers.dump_python(value, mode="json")
+    return promised
+
+
+def _build(kind: type[Step], fields: Mapping[str, object]) -> Step:
+    """The step, validated; fields that hold a hole are taken on trust. Raises ValidationError."""
+    holes = _holes(fields)
+    if not holes:
+        return kind(**fields)
+    values = {
+        name: value if name in holes else _validated(kind, name, value)
+        for name, value in fields.items()
+    }
+    return kind.model_construct(_fields_set=None, **values)
+
+
+def _validated(kind: type[Step], name: str, value: object) -> object:
+    field = kind.model_fields[name]
+    annotation: Any = (
+        Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+    )
+    return TypeAdapter(annotation).validate_python(value)

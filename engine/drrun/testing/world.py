@@ -1,0 +1,289 @@
+"""A small world behind the ports: hosts that hold keys and values, and count every effect.
+
+Commands are `exec set KEY VALUE`, `exec fail`, and questions `exec get KEY`: what a step type for
+tests sends through the real sessions. Hosts outlive controllers: a job once claimed stays claimed.
+Rule 1: the crash points of a run are the touches of the world; `fuse` blows at one of them.
+"""
+
+from __future__ import annotations
+
+import shlex
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from drrun.errors import Refused, Unreachable
+from drrun.journal.events import Event
+from drrun.model.inventory import Target
+from drrun.ports import Job, JobReport, JobState, Question, Sink
+from drrun.values import Digest, HostName, Reply, digest
+
+BOOT = "boot-1"
+
+
+class Crash(BaseException):
+    """The controller died here. Not an Exception: nobody may tidy up."""
+
+
+@dataclass
+class World:
+    """Every host's state, every job, every effect; shared by all controllers of a test."""
+
+    values: dict[HostName, dict[str, str]] = field(default_factory=dict)
+    jobs: dict[tuple[HostName, str], JobReport] = field(default_factory=dict)
+    effects: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    """(host, key, value) -> how often it was really set."""
+    locks: dict[HostName, tuple[str, int]] = field(default_factory=dict)
+    boots: dict[HostName, str] = field(default_factory=dict)
+    down: set[HostName] = field(default_factory=set)
+    fuse: int | None = None
+    touches: int = 0
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def touch(self) -> None:
+        """One more point at which the controller may die."""
+        self.touches += 1
+        if self.fuse is not None and self.touches > self.fuse:
+            raise Crash
+
+    def of(self, host: HostName) -> dict[str, str]:
+        """A host's keys."""
+        return self.values.setdefault(host, {})
+
+    def boot(self, host: HostName) -> str:
+        """A host's boot id."""
+        return self.boots.get(host, BOOT)
+
+    def perform(self, host: HostName, script: bytes) -> Reply:
+        """Do what a script says, as the host would."""
+        words = shlex.split(script.decode().removeprefix("exec "))
+        match words:
+            case ["set", key, value]:
+                self.of(host)[key] = value
+                self.effects[(host, key, value)] += 1
+                return Reply(0, f"{key} is {value}\n".encode(), b"")
+            case ["get", key]:
+                return Reply(0, self.of(host).get(key, "").encode(), b"")
+            case ["fail", code]:
+                return Reply(int(code), b"", b"no\n")
+            case ["cat", "/proc/sys/kernel/random/boot_id", *_]:
+                return Reply(0, self.boot(host).encode(), b"")
+            case _:
+                raise AssertionError(f"the world does not know {words}")
+
+
+@dataclass
+class WorldLine:
+    """`drrun.ports.Line` to one host of the world."""
+
+    world: World
+    host: HostName
+
+    def _alive(self) -> None:
+        if self.host in self.world.down:
+            raise Unreachable(f"{self.host} cannot be reached", hint="it is down in this test")
+
+    def ask(self, script: bytes, *, timeout: float, limit: int = 4 << 20) -> Reply:
+        """Answer a question."""
+        del timeout, limit
+        self._alive()
+        with self.world.lock:
+            return self.world.perform(self.host, script)
+
+    def launch(self, job: Job) -> JobReport:
+        """Perform a job whose token is new."""
+        self._alive()
+        with self.world.lock:
+            self.world.touch()
+            known = self.world.jobs.get((self.host, job.token))
+            if known is None:
+                held = self.world.locks.get(self.host)
+                if held is not None and held[1] > job.epoch:
+                    return JobReport(JobState.FENCED, self.world.boot(self.host))
+                reply = self.world.perform(self.host, job.script)
+                known = JobReport(
+                    JobState.EXITED,
+                    self.world.boot(self.host),
+                    code=reply.exit,
+                    out=reply.stdout,
+                    err=reply.stderr,
+                    out_size=len(reply.stdout),
+                    err_size=len(reply.stderr),
+                )
+                self.world.jobs[(self.host, job.token)] = known
+            self.world.touch()
+            return known
+
+    def poll(
+        self, run: str, token: str, *, out_from: int = 0, err_from: int = 0, wait: float = 0
+    ) -> JobReport:
+        """What the host knows of a token."""
+        del run, wait
+        self._alive()
+        with self.world.lock:
+            known = self.world.jobs.get((self.host, token))
+            if known is None:
+                return JobReport(JobState.ABSENT, self.world.boot(self.host))
+            return JobReport(
+                known.state,
+                known.boot_id,
+                code=known.code,
+                out=known.out[out_from:],
+                err=known.err[err_from:],
+                out_size=known.out_size,
+                err_size=known.err_size,
+                why=known.why,
+            )
+
+    def abandon(self, run: str, token: str, epoch: int) -> JobReport:
+        """Make a claim worthless."""
+        del run, epoch
+        report = JobReport(JobState.ABANDONED, self.world.boot(self.host), why="abandoned")
+        self.world.jobs[(self.host, token)] = report
+        return report
+
+    def kill(self, run: str, token: str, *, grace: float = 5) -> JobReport:
+        """Jobs of the world end at once."""
+        del grace
+        return self.poll(run, token)
+
+    def ack(self, run: str, token: str) -> None:
+        """The token stays used."""
+        del run, token
+        self._alive()
+        self.world.touch()
+
+    def fence(self, run: str, epoch: int, holder: str) -> None:
+        """Take the host's lock."""
+        self._alive()
+        with self.world.lock:
+            held = self.world.locks.get(self.host)
+            if held is not None and held[0] != run:
+                raise Refused(f"{self.host} is locked by the run {held[0]} ({holder})")
+            self.world.locks[self.host] = (run, epoch)
+
+    def release(self, run: str, epoch: int) -> None:
+        """Give it back."""
+        with self.world.lock:
+            if self.world.locks.get(self.host) == (run, epoch):
+                del self.world.locks[self.host]
+
+    def append(self, path: str, source: BinaryIO, *, offset: int, timeout: float) -> None:
+        """The world holds no files."""
+        raise NotImplementedError
+
+    def fetch(self, path: str, sink: Sink, *, offset: int = 0, timeout: float) -> None:
+        """The world holds no files."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@dataclass
+class WorldTransport:
+    """`drrun.ports.Transport` to the hosts of a world."""
+
+    world: World
+
+    def connect(self, target: Target) -> WorldLine:
+        """A line."""
+        line = WorldLine(self.world, target.name)
+        line._alive()  # noqa: SLF001 - its own line
+        return line
+
+    def fingerprint(self, target: Target) -> str:
+        """Made from the name."""
+        return f"SHA256:{digest(target.name)[:43]}"
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@dataclass
+class MemoryJournal:
+    """`drrun.ports.Journal` in memory; every append is a point at which the controller may die."""
+
+    world: World
+    written: list[Event] = field(default_factory=list)
+    files: dict[str, bytes] = field(default_factory=dict)
+
+    @property
+    def head(self) -> Digest:
+        """The length stands for the chain."""
+        return Digest(f"{len(self.written):064d}")
+
+    def append(self, event: Event, *, durable: bool) -> None:
+        """Keep it; may die before or after."""
+        del durable
+        with self.world.lock:
+            self.world.touch()
+            self.written.append(event)
+            self.world.touch()
+
+    def events(self) -> Sequence[Event]:
+        """All so far."""
+        return tuple(self.written)
+
+    def save_output(self, name: str, content: bytes) -> None:
+        """Append."""
+        self.files[name] = self.files.get(name, b"") + content
+
+    def output(self, name: str) -> bytes:
+        """What was saved."""
+        return self.files.get(name, b"")
+
+
+@dataclass
+class Answers:
+    """`drrun.ports.Prompt` that says what the test says; absent when it has nothing to say."""
+
+    says: list[str] = field(default_factory=list)
+    asked: list[Question] = field(default_factory=list)
+
+    @property
+    def present(self) -> bool:
+        """Whether there is a next answer."""
+        return bool(self.says)
+
+    def ask(self, question: Question) -> str:
+        """The next answer."""
+        self.asked.append(question)
+        return self.says.pop(0)
+
+    @property
+    def who(self) -> str:
+        """Who answers."""
+        return "tester"
+
+
+@dataclass
+class StillClock:
+    """`drrun.ports.Clock` that moves only when somebody waits."""
+
+    time: float = 1_800_000_000.0
+
+    def now(self) -> float:
+        """The time."""
+        return self.time
+
+    def monotonic(self) -> float:
+        """The same time."""
+        return self.time
+
+    def wait(self, seconds: float) -> None:
+        """Time passes."""
+        self.time += seconds
+
+
+__all__ = [
+    "Answers",
+    "Crash",
+    "MemoryJournal",
+    "StillClock",
+    "World",
+    "WorldLine",
+    "WorldTransport",
+]
