@@ -154,12 +154,19 @@ def _has_hole(value: object) -> bool:
 
 
 def _check(kind: type[Step], fields: Mapping[str, object]) -> tuple[Problem, ...]:
+    """Problems of the fields that are known; a hole counts as given, and is taken on trust."""
     holes = _holes(fields)
     try:
-        kind(**fields)
+        kind(**{name: value for name, value in fields.items() if name not in holes})
     except ValidationError as error:
-        return tuple(p for p in _problems(error) if not p.where or p.where[0] not in holes)
-    return ()
+        found = [p for p in _problems(error) if not p.where or p.where[0] not in holes]
+    else:
+        found = []
+    unknown = sorted(holes - set(kind.model_fields))
+    return (
+        *found,
+        *(Problem((name,), f"{name}: is not a field of this step type") for name in unknown),
+    )
 
 
 def _problems(error: ValidationError) -> tuple[Problem, ...]:

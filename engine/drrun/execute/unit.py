@@ -14,6 +14,7 @@ from drrun.execute.asking import ask_facts
 from drrun.execute.hosts import Hosts
 from drrun.execute.view import GroupView, HostView, Session, as_predicate
 from drrun.lang.template import render, test
+from drrun.plan.bind import as_given
 from drrun.plan.plan import Check, Plan, PlanStep, Unit
 from drrun.spi import Done, Fact, GroupStep, HostStep, Outputs, Step
 from drrun.values import HostName, Json
@@ -41,7 +42,7 @@ def names_for(
 ) -> dict[str, Any]:
     """What the unit's templates may name."""
     names: dict[str, Any] = {
-        "inputs": plan.inputs,
+        "inputs": as_given(plan.inputs),
         "roles": {name: list(hosts) for name, hosts in plan.roles.items()},
         "vars": plan.vars,
         "run": {"id": plan.run, "name": plan.name},

@@ -10,6 +10,7 @@ from typing import Any
 
 from drrun.lang.diagnostics import Diagnostic, did_you_mean, fail
 from drrun.lang.load import LoadedRunbook
+from drrun.lang.template import BLANK
 from drrun.model.inventory import Inventory, Target
 from drrun.model.runbook import InputSpec
 from drrun.values import CONTROLLER, Digest, HostName, Json, NotKnown, seconds
@@ -28,7 +29,7 @@ class Binding:
     def names(self, targets: Mapping[HostName, Target], host: HostName | None) -> dict[str, Any]:
         """What a template may name, on one host (or on none, for a group step)."""
         known: dict[str, Any] = {
-            "inputs": self.inputs,
+            "inputs": as_given(self.inputs),
             "roles": {name: list(hosts) for name, hosts in self.roles.items()},
             "vars": self.vars,
         }
@@ -42,6 +43,14 @@ class Binding:
             }
             known["vars"] = {**self.vars, **target.vars}
         return known
+
+
+def as_given(inputs: Mapping[str, Json]) -> dict[str, Any]:
+    """Inputs for templates. An empty one is there because its author allowed it: no error."""
+    return {
+        name: BLANK if isinstance(value, str) and not value else value
+        for name, value in inputs.items()
+    }
 
 
 def bind(
