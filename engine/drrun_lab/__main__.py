@@ -7,4 +7,7 @@ import sys
 from drrun_lab.cli import lab
 
 if __name__ == "__main__":
-    sys.exit(lab())
+    try:
+        sys.exit(lab())
+    except KeyboardInterrupt:
+        sys.exit(130)

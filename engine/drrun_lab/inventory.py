@@ -8,14 +8,14 @@ from drrun_lab.layout import LabHost, Layout
 
 
 def inventory_text(layout: Layout, folder: Path, cluster_uid: str = "") -> str:
-    """drrun's inventory of a lab whose key and known_hosts are in `folder`."""
+    """The inventory of a lab whose key and known_hosts are in `folder`."""
     members = layout.members
+    identity, known_hosts = folder / "id_ed25519", folder / "known_hosts"
     lines = ["drrun_inventory: 1", f"name: {layout.name}"]
     if cluster_uid:
         lines.append(f"cluster_uid: {cluster_uid}")
     lines += [
-        f'ssh: {{user: root, port: "22", identity: {folder}/id_ed25519, '
-        f"known_hosts: {folder}/known_hosts}}",
+        f'ssh: {{user: root, port: "22", identity: {identity}, known_hosts: {known_hosts}}}',
         "layout: systemd",
     ]
     if layout.spec.kube:

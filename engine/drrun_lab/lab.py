@@ -6,14 +6,13 @@ Rule 2: nothing of a lab outlives `down`: no process, cgroup, mount, interface, 
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from drrun.errors import LabError
 from drrun_lab import network, provision
@@ -64,7 +63,7 @@ class Lab:
             record = LabRecord.read(folder)
             if record and record.stage == "making":
                 progress.say(f"lab {name} was never finished: starting over")
-                cls(record, folder, progress)._demolish()
+                cls(record, folder, progress)._demolish()  # noqa: SLF001 - our own, under our lock
                 record = None
             if record is None:
                 return cls._create(name, spec, folder, progress)
@@ -99,6 +98,7 @@ class Lab:
         require_root("drrun lab down")
         with _lab_lock(self.layout.name, self._progress):
             self._demolish()
+            _lock_file(self.layout.name).unlink(missing_ok=True)
 
     # -- what it is ---------------------------------------------------------------------------
 
@@ -149,11 +149,13 @@ class Lab:
         """Run kubectl here, as cluster administrator, through the load balancer; not checked."""
         return self._control_plane.kubectl(*args, stdin=stdin, timeout=timeout)
 
-    def wait_ready(self, *, timeout: float = _READY) -> None:
+    def wait_ready(self, *, timeout: float = _READY, controllers: bool = True) -> None:
         """Return when sshd answers on every host and the control plane serves and works.
 
-        Serving is /readyz on each API server and through the load balancer; working is a
-        controller manager and a scheduler that hold their leases. Raises LabError on time-out.
+        Serving is /readyz on each API server and through the load balancer; working, unless
+        `controllers` is off, is a controller manager and a scheduler that renew their leases
+        (after a power cut the old holder's must run out: fifteen seconds). Raises LabError on
+        time-out, with the last lines of the journals.
         """
         self._wait_sshd()
         if not self.layout.spec.kube:
@@ -162,12 +164,14 @@ class Lab:
         self._progress.say("waiting for /readyz of the API servers")
         for host in (*self.layout.members, self.hosts[-1]):
             until(
-                lambda host=host: self._access.ready(host.address),
+                partial(self._access.ready, host.address),
                 timeout=timeout,
                 awaiting=f"/readyz on {host.name} ({host.address}:6443)",
                 evidence=lambda: self._journals(self.layout.members),
             )
         self._progress.say("the API servers are ready, through the load balancer as well")
+        if not controllers:
+            return
         until(
             self._control_plane.works,
             timeout=timeout,
@@ -292,30 +296,32 @@ class Lab:
     def _demolish(self) -> None:
         self._each(lambda machine: machine.remove())
         network.remove_bridge(self.layout.bridge)
-        shutil.rmtree(self.folder)
+        with suppress(FileNotFoundError):
+            shutil.rmtree(self.folder)
         self._progress.say(f"lab {self.layout.name} is gone")
 
     def _wait_sshd(self) -> None:
         self._progress.say("waiting for sshd on " + ", ".join(host.name for host in self.hosts))
         for host in self.hosts:
             until(
-                lambda host=host: sshd_answers(host.address),
+                partial(sshd_answers, host.address),
                 timeout=_BOOT,
                 awaiting=f"sshd on {host.name} ({host.address})",
-                evidence=lambda host=host: _last_lines(self._machine(host).folder / "console.log"),
+                evidence=partial(_last_lines, self._machine(host).folder / "console.log"),
             )
 
     def _wait_etcd(self, timeout: float) -> None:
         for host in self.layout.members:
             until(
-                lambda host=host: (
-                    self.ssh(host.name, "systemctl -q is-active etcd").returncode == 0
-                ),
+                partial(self._active, host, "etcd"),
                 timeout=timeout,
                 awaiting=f"etcd on {host.name}",
                 evidence=lambda: self._journals(self.layout.members),
             )
         self._progress.say("etcd is up on all members")
+
+    def _active(self, host: LabHost, unit: str) -> bool:
+        return self.ssh(host.name, f"systemctl -q is-active {unit}").returncode == 0
 
     def _journals(self, hosts: Iterable[LabHost]) -> str:
         script = (
@@ -349,11 +355,15 @@ class Lab:
         draft = self.folder / f".{name}"
         draft.write_bytes(content)
         draft.chmod(mode)
-        os.replace(draft, self.folder / name)
+        draft.replace(self.folder / name)
 
 
-def _lab_lock(name: str, progress: Progress) -> Any:
-    return locked(state_folder() / f".{checked_name(name)}.lock", progress, f"lab {name}")
+def _lab_lock(name: str, progress: Progress) -> AbstractContextManager[None]:
+    return locked(_lock_file(name), progress, f"lab {name}")
+
+
+def _lock_file(name: str) -> Path:
+    return state_folder() / f".{checked_name(name)}.lock"
 
 
 def _last_lines(path: Path) -> str:

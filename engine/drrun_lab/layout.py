@@ -116,8 +116,10 @@ def checked_name(name: str) -> str:
 
 
 def candidates(name: str) -> Iterator[IPv4Network]:
-    """Subnets for a lab, the same sequence for the same name, so that a rebuilt lab keeps its
-    addresses unless something else took them meanwhile."""
+    """Subnets for a lab, the same sequence for the same name.
+
+    A rebuilt lab keeps its addresses, unless something else took them meanwhile.
+    """
     start = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
     for step in range(64):
         second, third = divmod((start + step * 7919) % (64 * 256), 256)

@@ -21,10 +21,12 @@ from drrun_lab.commands import attempt, run
 from drrun_lab.waiting import until
 
 _SUPERVISOR = r"""
-folder=$1; shift
+folder=$1 port=$2; shift 2
 echo $$ > "$folder/supervisor.pid.new" && mv "$folder/supervisor.pid.new" "$folder/supervisor.pid"
 trap '[ -z "$child" ] || kill -TERM "$child"; ending=1' TERM
 while :; do
+    # The port of the boot before may linger, and would stop this one.
+    ip link delete "$port" 2>/dev/null
     sh -c '
         while [ "$1" != -- ]; do echo $$ > "$1/cgroup.procs"; shift; done
         shift; exec "$@"' host "$@" &
@@ -152,10 +154,24 @@ class Machine:
             shutil.rmtree(self.folder / name, ignore_errors=True)
         _copy([saved / "upper", saved / "state"], self.folder)
 
+    @property
+    def _port(self) -> str:
+        return f"vb-{self.name}"
+
     def _supervise(self, arguments: Sequence[str]) -> None:
         with (self.folder / "console.log").open("ab") as console:
             subprocess.Popen(
-                ["setsid", "--fork", "sh", "-c", _SUPERVISOR, "drrun-lab", self.folder, *arguments],
+                [
+                    "setsid",
+                    "--fork",
+                    "sh",
+                    "-c",
+                    _SUPERVISOR,
+                    "drrun-lab",
+                    self.folder,
+                    self._port,
+                    *arguments,
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,
@@ -166,7 +182,7 @@ class Machine:
 
     def _sweep(self) -> None:
         """Remove what a killed nspawn leaves: its port (which would stop the next one), locks."""
-        attempt(["ip", "link", "delete", f"vb-{self.name}"])
+        attempt(["ip", "link", "delete", self._port])
         with suppress(OSError):
             (_NSPAWN / "propagate" / self.name).rmdir()
         with suppress(OSError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
@@ -50,7 +49,7 @@ class LabRecord:
         }
         draft = folder / f".{_FILE}"
         draft.write_text(json.dumps(content, indent=1) + "\n")
-        os.replace(draft, folder / _FILE)
+        draft.replace(folder / _FILE)
 
     @classmethod
     def read(cls, folder: Path) -> LabRecord | None:
