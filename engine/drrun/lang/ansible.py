@@ -14,6 +14,7 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -169,7 +170,7 @@ def _jump(said: Mapping[str, Any]) -> str | None:
         for word in shlex.split(str(said.get(key, "")))
     ]
     jump = None
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in pairwise([*words, ""]):
         option = word.removeprefix("-o").strip()
         if option.casefold().startswith("proxycommand"):
             raise ValueError("ProxyCommand is not carried over: put it into ~/.ssh/config")

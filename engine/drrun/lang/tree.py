@@ -124,8 +124,9 @@ def scalars(node: Node, loc: Loc = ()) -> Iterator[tuple[Loc, ScalarNode]]:
 
 
 def _first_line(node: Node) -> Span:
+    """The first key of a block mapping; the opening mark of anything else that has one."""
     if isinstance(node, MappingNode) and node.entries:
-        return next(iter(node.entries.values())).span
-    if isinstance(node, SequenceNode) and node.items:
-        return _first_line(node.items[0])
+        key = next(iter(node.entries.values())).span
+        if (key.line, key.column) == (node.span.line, node.span.column):
+            return key
     return node.span

@@ -218,7 +218,7 @@ class _Reader:
                 return
         if line > len(self.lines):
             line, column = len(self.lines), len(self.lines[-1]) + 1
-        if "cannot start any token" in problem and self.lines[line - 1][column - 1 :][:1] == "\t":
+        if self.lines[line - 1][column - 1 :][:1] == "\t":
             self._tabs(line)
             return
         where = getattr(exc, "context", None) or ""

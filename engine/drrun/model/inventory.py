@@ -19,7 +19,7 @@ def _port(value: object) -> object:
     return value
 
 
-Port = Annotated[int, BeforeValidator(_port), Field(ge=1, le=65535, strict=True)]
+Port = Annotated[int, Field(strict=True, ge=1, le=65535), BeforeValidator(_port)]
 
 
 class Part(BaseModel):

@@ -37,9 +37,11 @@ def _listed(value: object) -> object:
 
 
 # Strict after the conversion: pydantic would take "yes", "on", "1_000" and "5.0" as well.
-Flag = Annotated[bool, BeforeValidator(_bool), Field(strict=True)]
-Whole = Annotated[int, BeforeValidator(_int), Field(strict=True)]
-Duration = Annotated[float, BeforeValidator(_duration), Field(gt=0)]
+# The bounds stand inside, or the JSON Schema would not have them.
+Flag = Annotated[bool, Field(strict=True), BeforeValidator(_bool)]
+Whole = Annotated[int, Field(strict=True, ge=0), BeforeValidator(_int)]
+Count = Annotated[int, Field(strict=True, ge=1), BeforeValidator(_int)]
+Duration = Annotated[float, Field(gt=0), BeforeValidator(_duration)]
 Name = Annotated[str, Field(pattern=NAME)]
 Names = Annotated[
     tuple[str, ...],
@@ -67,9 +69,9 @@ class InputSpec(Part):
 class RoleSpec(Part):
     """A group of hosts that the runbook needs."""
 
-    min: Annotated[Whole, Field(ge=0)] = 1
+    min: Whole = 1
     """The least number of hosts."""
-    max: Annotated[Whole, Field(ge=1)] | None = None
+    max: Count | None = None
     """The greatest number of hosts."""
     odd: Flag = False
     """Whether the number must be odd (members of a quorum)."""
@@ -128,7 +130,7 @@ class RuleText(Part):
 class Retries(Part):
     """How often a failed unit is tried again. Only where the change is safe to repeat."""
 
-    attempts: Annotated[Whole, Field(ge=1, le=100)] = 3
+    attempts: Annotated[int, Field(strict=True, ge=1, le=100), BeforeValidator(_int)] = 3
     """All attempts, the first one included."""
     delay: Duration = 2.0
     """The wait before the second attempt."""
