@@ -154,7 +154,8 @@ def _block(diagnostic: Diagnostic) -> str:
         f"{gutter}--> {diagnostic.path}:{diagnostic.line}:{diagnostic.column}",
     ]
     if diagnostic.source_line.strip():
-        source, start = _window(_shown(diagnostic.source_line), diagnostic.column - 1)
+        source, start = _window(diagnostic.source_line, diagnostic.column - 1)
+        source = _shown(source)
         marked = source[start : start + diagnostic.end_column - diagnostic.column] or " "
         caret = " " * _width(source[:start]) + "^" * max(1, _width(marked.rstrip()))
         head += [

@@ -3,7 +3,7 @@
 Rule 1: scalars are text. `22:30`, `no`, `0755`, `1.10` and `~` stay as they look.
 Rule 2: what makes YAML surprising is a mistake: duplicate keys, tags, anchors, aliases, merge
 keys, a second document, keys that are not text.
-Rule 3: reading is bounded: 5 MB, 50 levels. Aliases are never followed, so nothing can explode.
+Rule 3: reading is bounded: 5 MB, 50 levels, half a million values, 500 mistakes. Aliases are never followed, so nothing can explode.
 
 The C parser's events are walked instead of its composed nodes: a composed alias is already
 resolved, and a composed document is as deep as its author liked.
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 5_000_000
 MAX_DEPTH = 50
+MAX_VALUES = 500_000
+MAX_MISTAKES = 500
 
 _CONTROL = re.compile(
     "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
@@ -94,6 +97,7 @@ class _Reader:
         self.source = source
         self.diagnostics: list[Diagnostic] = []
         self.masked: set[tuple[int, int]] = set()
+        self.values = 0
         # libyaml breaks lines at U+2028 and its kin, editors do not: they go in disguise.
         unused = (chr(code) for code in range(0xE000, 0xF8FF) if chr(code) not in text)
         self.disguise = {ord(char): next(unused) for char in _EXOTIC_BREAKS if char in text}
@@ -105,6 +109,7 @@ class _Reader:
         root: Node | None = None
         while True:
             self.diagnostics = []
+            self.values = 0
             before = len(self.masked)
             root = self._attempt()
             if len(self.masked) == before or before >= 200:
@@ -123,7 +128,8 @@ class _Reader:
         except _Stop:
             return None
         except yaml.YAMLError as exc:
-            self._syntax(exc)
+            with suppress(_Stop):
+                self._syntax(exc)
             return None
 
     def _root(self, events: Iterator[Any]) -> Node | None:
@@ -150,12 +156,16 @@ class _Reader:
         if depth > MAX_DEPTH:
             self._report(span, "too-deep", f"nested deeper than {MAX_DEPTH} levels")
             raise _Stop
+        self.values += 1
+        if self.values > MAX_VALUES:
+            self._report(span, "too-large", f"the file has more than {MAX_VALUES} values")
+            raise _Stop
         broken = self._decorations(event, span)
         match type(event).__name__:
             case "ScalarEvent":
                 broken = broken or (span.line, span.column) in self.masked
                 empty = not event.value and not event.style
-                text = str(event.value).translate(self.reveal)
+                text = event.value.translate(self.reveal) if self.reveal else event.value
                 return ScalarNode(text, span, empty, broken)
             case "SequenceStartEvent":
                 items: list[Node] = []
@@ -267,6 +277,8 @@ class _Reader:
 
     def _report(self, span: Span, code: str, message: str, hint: str = "") -> None:
         self.diagnostics.append(self.source.diagnostic(span, code, message, hint))
+        if len(self.diagnostics) >= MAX_MISTAKES:
+            raise _Stop
 
 
 def _span(event: Any) -> Span:

@@ -139,6 +139,18 @@ def test_an_alias_bomb_costs_nothing() -> None:
     assert len(found("\n".join(lines))) == 10 + 90
 
 
+def test_mistakes_are_bounded() -> None:
+    """A file of nothing but mistakes reports the first 500, quickly."""
+    document = parse("a: [" + "*x, " * 100_000 + "]", "f.yaml")
+    assert len(document.diagnostics) == 500
+    assert len(render(document.diagnostics)) < 500_000
+
+
+def test_values_are_bounded() -> None:
+    """More values than any runbook has are refused before they are all read."""
+    assert found("[" + "b," * 600_000 + "]")[0].endswith("too-large")
+
+
 def test_a_large_file_is_refused() -> None:
     """More than 5 MB are not even parsed."""
     assert found("a" * (MAX_BYTES + 1)) == ["1:1 too-large"]
