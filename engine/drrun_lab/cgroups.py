@@ -11,12 +11,10 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from drrun.errors import LabError
 from drrun_lab.waiting import until
 
 _PREFIX = "drrun-lab."
@@ -83,25 +81,37 @@ class HostCgroup:
             self._freeze(frozen=False)
 
     def _freeze(self, *, frozen: bool) -> None:
+        """Freeze or thaw in version 1's freezer if that is mounted, else in version 2."""
         for folder in self.folders:
-            old, new = folder / "freezer.state", folder / "cgroup.freeze"
-            if old.exists():
-                _set(old, "FROZEN" if frozen else "THAWED")
+            if (state := folder / "freezer.state").exists():
+                _set(state, "FROZEN" if frozen else "THAWED")
                 return
-            if new.exists() and not (folder.parent.parent / "freezer").exists():
-                new.write_text("1" if frozen else "0")
+        for folder in self.folders:
+            if (switch := folder / "cgroup.freeze").exists():
+                _switch(switch, folder / "cgroup.events", f"{int(frozen)}")
                 return
 
 
 def _set(state: Path, wanted: str) -> None:
     """Write version 1's freezer state until it holds: freezing can take more than one try."""
-    deadline = time.monotonic() + 10
-    while True:
+
+    def holds() -> bool:
         state.write_text(wanted)
-        if state.read_text().strip() == wanted:
-            return
-        if time.monotonic() > deadline:
-            raise LabError(f"{state} did not become {wanted}")
+        return state.read_text().strip() == wanted
+
+    until(holds, timeout=10, awaiting=f"{state} to become {wanted}", every=0.01)
+
+
+def _switch(switch: Path, events: Path, wanted: str) -> None:
+    """Write version 2's freezer switch and wait until everything below has obeyed."""
+    switch.write_text(wanted)
+    told = f"frozen {wanted}"
+    until(
+        lambda: told in events.read_text(),
+        timeout=10,
+        awaiting=f"{told} in {events}",
+        every=0.01,
+    )
 
 
 def _hierarchies() -> tuple[Path, ...]:

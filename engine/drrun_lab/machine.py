@@ -28,7 +28,15 @@ while :; do
     # The port of the boot before may linger, and would stop this one.
     ip link delete "$port" 2>/dev/null
     sh -c '
-        while [ "$1" != -- ]; do echo $$ > "$1/cgroup.procs"; shift; done
+        while [ "$1" != -- ]; do
+            # Version 2 admits nobody to a cgroup that hands controllers down, as the boot before
+            # left it: start from an empty one.
+            if [ -e "$1/cgroup.controllers" ]; then
+                find "$1" -depth -type d -exec rmdir {} \; 2>/dev/null
+                mkdir -p "$1"
+            fi
+            echo $$ > "$1/cgroup.procs"; shift
+        done
         shift; exec "$@"' host "$@" &
     child=$!
     wait "$child"; code=$?
