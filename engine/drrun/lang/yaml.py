@@ -3,7 +3,7 @@
 Rule 1: scalars are text. `22:30`, `no`, `0755`, `1.10` and `~` stay as they look.
 Rule 2: what makes YAML surprising is a mistake: duplicate keys, tags, anchors, aliases, merge
 keys, a second document, keys that are not text.
-Rule 3: reading is bounded: 5 MB, 50 levels, half a million values, 500 mistakes. Aliases are never followed, so nothing can explode.
+Rule 3: reading is bounded: 5 MB, 50 levels, 250 000 values, 500 mistakes. Aliases are never followed, so nothing can explode.
 
 The C parser's events are walked instead of its composed nodes: a composed alias is already
 resolved, and a composed document is as deep as its author liked.
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 5_000_000
 MAX_DEPTH = 50
-MAX_VALUES = 500_000
+MAX_VALUES = 250_000
 MAX_MISTAKES = 500
 
 _CONTROL = re.compile(
