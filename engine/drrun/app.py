@@ -19,7 +19,7 @@ from drrun.errors import Refused, UsageError
 from drrun.execute.decide import Finish
 from drrun.execute.drive import Driver
 from drrun.execute.dry import Dry, Forecast
-from drrun.execute.asking import ask_facts
+from drrun.execute.asking import Remembering
 from drrun.execute.hosts import Hosts
 from drrun.execute.recorder import Recorder
 from drrun.journal.events import Resolved, RunAttached, RunStarted, UndoStarted
@@ -32,10 +32,9 @@ from drrun.plan.compile import compile_plan
 from drrun.plan.plan import Plan
 from drrun.ports import Clock, Prompt, Transport, Watcher
 from drrun.registry import Registry
-from drrun.spi import Fact
 from drrun.store.folder import FolderJournal, FolderStore, StoredRun
 from drrun.transport.pool import Transports
-from drrun.values import HostName, Json, RunId, UnitId
+from drrun.values import HostName, RunId, UnitId
 
 
 class SystemClock:
@@ -164,10 +163,7 @@ class App:
         with self._hosts(plan) as hosts:
             hosts.connect_all(plan.targets)
 
-            def reader(host: HostName, facts: Sequence[Fact[object]]) -> list[Json] | None:
-                return ask_facts(hosts.line(host), facts)
-
-            return Dry(plan, self.registry, reader).forecast()
+            return Dry(plan, self.registry, Remembering(hosts)).forecast()
 
     # --- plan to run -------------------------------------------------------------------------
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Any
 
 from drrun.errors import StepFailed
+from drrun.execute.hosts import Hosts
 from drrun.ports import Clock, Line
 from drrun.spi import Fact, Look
-from drrun.values import Json, Reply
+from drrun.values import HostName, Json, Reply
 
 POLL = 0.2
 """Seconds between two readings of a fact that is waited for."""
@@ -27,6 +30,29 @@ def ask_facts(line: Line, facts: Sequence[Fact[Any]]) -> list[Json]:
         _look(line, fact) if isinstance(fact, Look) else _parsed(line, fact, next(replies))
         for fact in facts
     ]
+
+
+def ask_each(hosts: Hosts, names: Sequence[HostName], fact: Fact[Any]) -> dict[HostName, Json]:
+    """One fact of many hosts, asked at once."""
+    with ThreadPoolExecutor(max_workers=min(len(names), 8) or 1) as pool:
+        found = pool.map(lambda name: ask_facts(hosts.line(name), [fact])[0], names)
+        return dict(zip(names, found, strict=True))
+
+
+@dataclass(slots=True)
+class Remembering:
+    """Asks each host each fact once: in a dry-run nothing changes what it saw."""
+
+    hosts: Hosts
+    _seen: dict[tuple[HostName, str], Json] = field(default_factory=dict)
+
+    def __call__(self, host: HostName, facts: Sequence[Fact[Any]]) -> list[Json]:
+        """The answers, new or remembered."""
+        new = [fact for fact in facts if (host, fact.key) not in self._seen]
+        if new:
+            answers = ask_facts(self.hosts.line(host), new)
+            self._seen.update({(host, f.key): a for f, a in zip(new, answers, strict=True)})
+        return [self._seen[(host, fact.key)] for fact in facts]
 
 
 def until(

@@ -113,7 +113,7 @@ class Dry:
             Grade.UNKNOWN if unknown else session.grade,
             tuple(session.changes),
             tuple(session.asked),
-            tuple(session.unchecked),
+            tuple(session.at_run),
             tuple(session.notes),
             skipped,
             refused,

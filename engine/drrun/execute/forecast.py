@@ -8,6 +8,7 @@ passed on, and looking at it ends the prediction of that unit, honestly graded u
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -85,7 +86,7 @@ class DrySession:
     reader: Reader
     changes: list[Predicted] = field(default_factory=list)
     asked: list[tuple[HostName, str]] = field(default_factory=list)
-    unchecked: list[str] = field(default_factory=list)
+    at_run: list[str] = field(default_factory=list)
     """What a run will check and a dry-run cannot."""
     notes: list[str] = field(default_factory=list)
     predicted: bool = False
@@ -109,8 +110,14 @@ class DrySession:
         return [decoded(fact, answer) for fact, answer in zip(facts, answers, strict=True)]
 
     def read_all(self, hosts: Sequence[HostName], fact: Fact[Any]) -> Mapping[HostName, Any]:
-        """Each host's answer."""
-        return {host: self.read(host, [fact])[0] for host in hosts}
+        """Each host's answer; hosts that must be asked are asked at once."""
+        asked = [host for host in hosts if not self.overlay.get(host, fact)[0]]
+        with ThreadPoolExecutor(max_workers=min(len(asked), 8) or 1) as pool:
+            fresh = dict(
+                zip(asked, pool.map(lambda h: self._ask(h, [fact])[0], asked), strict=True)
+            )
+        self.predicted = self.predicted or len(asked) < len(hosts)
+        return {h: fresh[h] if h in fresh else self.overlay.get(h, fact)[1] for h in hosts}
 
     def require(
         self,
@@ -126,7 +133,7 @@ class DrySession:
         del within
         value = self.read(host, [fact])[0]
         if isinstance(value, NotKnown):
-            self.unchecked.append(f"{fact.key} on {host} must be {must.text}")
+            self.unchecked(f"{fact.key} on {host} must be {must.text}")
             return value
         if not must.holds(value):
             raise Refused(
@@ -225,6 +232,10 @@ class DrySession:
 
     def measure(self, name: str, value: float) -> None:
         """Figures are taken in a run."""
+
+    def unchecked(self, what: str) -> None:
+        """Keep what a run will check."""
+        self.at_run.append(what)
 
     @property
     def grade(self) -> Grade:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from drrun.errors import Refused, StepFailed, Waiting
-from drrun.execute.asking import ask_facts, short, until
+from drrun.execute.asking import ask_each, ask_facts, short, until
 from drrun.execute.changing import Changer, Means
 from drrun.execute.copying import FileSum, Incoming, receive, send, sha256_of
 from drrun.execute.past import Past
@@ -47,12 +46,12 @@ class LiveSession:
     def read_all(self, hosts: Sequence[HostName], fact: Fact[Any]) -> Mapping[HostName, Any]:
         """Ask many hosts at once."""
 
-        def ask() -> dict[str, Json]:
-            with ThreadPoolExecutor(max_workers=min(len(hosts), 8) or 1) as pool:
-                found = pool.map(lambda host: self._ask(host, [fact])[0], hosts)
-                return dict(zip(hosts, found, strict=True))
-
-        answers = self._answer("read", fact.key, [fact.key, *hosts], ask)
+        answers = self._answer(
+            "read",
+            fact.key,
+            [fact.key, *hosts],
+            lambda: {str(h): a for h, a in ask_each(self.means.hosts, hosts, fact).items()},
+        )
         return {host: decoded(fact, answers[host]) for host in hosts}
 
     def require(
@@ -169,7 +168,12 @@ class LiveSession:
         return ask_facts(self.means.hosts.line(host), facts)
 
     def _ask_each(self, hosts: Sequence[HostName], fact: Fact[Any]) -> dict[HostName, Any]:
-        return {host: decoded(fact, self._ask(host, [fact])[0]) for host in hosts}
+        answers = ask_each(self.means.hosts, hosts, fact)
+        return {host: decoded(fact, answer) for host, answer in answers.items()}
+
+    def unchecked(self, what: str) -> None:
+        """A run checks everything: nothing is left open."""
+        raise AssertionError(what)
 
     # --- changing ----------------------------------------------------------------------------
 

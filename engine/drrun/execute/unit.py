@@ -9,15 +9,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from drrun.errors import Refused, StepFailed
-from drrun.execute.asking import ask_facts
+from drrun.errors import Refused
+from drrun.execute.asking import ask_each
 from drrun.execute.hosts import Hosts
 from drrun.execute.view import GroupView, HostView, Session, as_predicate
 from drrun.lang.template import render, test
 from drrun.plan.bind import as_given
-from drrun.plan.plan import Check, Plan, PlanStep, Unit
+from drrun.plan.plan import Check, Guard, Plan, PlanStep, Unit
 from drrun.spi import Done, Fact, GroupStep, HostStep, Outputs, Step
-from drrun.values import HostName, Json
+from drrun.values import HostName, NotKnown
 
 
 class Catalog(Protocol):
@@ -107,16 +107,27 @@ class Performance:
         """Read every guard on every host of its role (hazard H5). Raises Refused."""
         for guard in self.unit.guards:
             fact = self.catalog.make_fact(guard.fact.name, guard.fact.args)
-            for host in guard.hosts:
-                self._guard(host, fact, guard.value, guard.because)
+            answers = self.session.read_all(guard.hosts, fact)
+            for host, answer in answers.items():
+                if isinstance(answer, NotKnown):
+                    self.session.unchecked(f"{fact.key} on {host} must be {guard.value}")
+                elif answer != fact.answers.validate_python(guard.value):
+                    raise broken(guard, host, answer)
 
-    def _guard(self, host: HostName, fact: Fact[Any], value: Json, because: str) -> None:
-        try:
-            self.session.require(
-                host, fact, as_predicate(value), because=because, hint="", within=0.0
-            )
-        except StepFailed as error:
-            raise Refused(error.message, hint=error.hint) from error
+    def prove_guards(self, hosts: Hosts) -> Callable[[], None]:
+        """A check of the guards straight on the hosts, for the moment before a change is sent.
+
+        It takes no ordinal: how often it runs depends on what the journal held.
+        """
+
+        def prove() -> None:
+            for guard in self.unit.guards:
+                fact = self.catalog.make_fact(guard.fact.name, guard.fact.args)
+                for host, answer in ask_each(hosts, guard.hosts, fact).items():
+                    if answer != guard.value:
+                        raise broken(guard, host, answer)
+
+        return prove
 
     def _check(self, check: Check, why: str) -> None:
         args = render(dict(check.args), self.names)
@@ -138,21 +149,10 @@ class Performance:
     def _group(self) -> GroupView:
         return GroupView(self.session, self.plan, self.unit.hosts)
 
-    def prove_guards(self, hosts: Hosts) -> Callable[[], None]:
-        """A check of the guards straight on the hosts, for the moment before a change is sent.
 
-        It takes no ordinal: how often it runs depends on what the journal held.
-        """
-
-        def prove() -> None:
-            for guard in self.unit.guards:
-                fact = self.catalog.make_fact(guard.fact.name, guard.fact.args)
-                for host in guard.hosts:
-                    answer = ask_facts(hosts.line(host), [fact])[0]
-                    if answer != guard.value:
-                        raise Refused(
-                            f"{host}: {fact.key} is {answer}, must be {guard.value}: {guard.because}",
-                            hint="nothing was sent; make it so, then `drrun resume`",
-                        )
-
-        return prove
+def broken(guard: Guard, host: HostName, answer: object) -> Refused:
+    """The refusal of a unit whose guard does not hold."""
+    return Refused(
+        f"{host}: {guard.fact.key} is {answer}, must be {guard.value}: {guard.because}",
+        hint="make it so on that host, then `drrun resume`",
+    )

@@ -89,6 +89,10 @@ class Session(Protocol):
 
     def measure(self, name: str, value: float) -> None: ...
 
+    def unchecked(self, what: str) -> None:
+        """Note what cannot be checked yet: a run checks it."""
+        ...
+
 
 class HostView:
     """`drrun.spi.Host` over a session."""
@@ -182,7 +186,7 @@ class HostView:
 
     def note(self, text: str) -> None:
         """See `drrun.spi.Host.note`."""
-        self._session.note(f"{self.name}: {text}")
+        self._session.note(text)
 
     def measure(self, name: str, value: float) -> None:
         """See `drrun.spi.Host.measure`."""
