@@ -13,7 +13,7 @@ from drrun.errors import AuthorError
 from drrun.lang.diagnostics import Diagnostic, did_you_mean, fail
 from drrun.lang.hosts import resolve
 from drrun.lang.load import LoadedRunbook
-from drrun.lang.template import needs_run, render
+from drrun.lang.template import NEVER_TEMPLATED, TemplateError, needs_run, render
 from drrun.model.inventory import Inventory, Target
 from drrun.model.runbook import FactTest, Step
 from drrun.model.spec import Effects, FactRef, FactSpec, Rule, StepSpec
@@ -221,13 +221,16 @@ class _Compiler:
         params: dict[str, Json] = {}
         still_open: dict[str, Json] = {}
         for name, value in values.items():
+            if name in NEVER_TEMPLATED:
+                params[name] = value  # type: ignore[assignment]
+                continue
             if needs_run(value):
                 still_open[name] = value  # type: ignore[assignment]
                 continue
             try:
                 params[name] = render(value, names)  # type: ignore[assignment]
-            except AuthorError as error:
-                self._problem((*at, name), "template", error.message, error.hint)
+            except TemplateError as error:
+                self._problem((*at, name, *error.where), error.code, error.message, error.hint)
                 still_open[name] = ""
         return params, still_open
 

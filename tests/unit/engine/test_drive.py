@@ -187,7 +187,7 @@ def test_a_failure_stops_what_comes_after_and_a_resume_tries_again(bench: Make) 
     assert (finish.status, finish.exit_code) == ("failed", 1)
     assert "ended with 3: no" in finish.why
     made.drive()
-    attempts = [e.unit for e in made.of(UnitFinished) if isinstance(e, UnitFinished)]
+    attempts = [str(e.unit) for e in made.of(UnitFinished) if isinstance(e, UnitFinished)]
     assert attempts.count("b@h2") == 2
     assert attempts.count("a@h1") == 1
     assert not [k for k in made.world.effects if k[1] == "l"]

@@ -1,0 +1,108 @@
+"""The journal on disk: chained, torn tails trimmed, damage refused, one writer at a time."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from drrun.errors import JournalDamaged, Refused, StoreError, UsageError
+from drrun.journal.chain import read
+from drrun.journal.events import Noted
+from drrun.store.folder import JOURNAL, FolderJournal, FolderStore
+from drrun.values import UnitId
+
+from .conftest import compiled
+
+STEP = "- {id: a, hosts: members, uses: world.set, with: {key: k, to: v}}"
+
+
+def written(root: Path, count: int = 5) -> tuple[FolderStore, Path]:
+    """A store with one run of `count` notes."""
+    store = FolderStore(root)
+    journal = store.create(compiled(STEP))
+    for number in range(count):
+        journal.append(Noted(unit=UnitId("a@h1"), text=f"note {number}"), durable=True)
+    journal.close()
+    return store, store.folder("r-test") / JOURNAL
+
+
+def test_what_was_written_is_read_back_in_order(tmp_path: Path) -> None:
+    """Five events, a verified chain, and the plan itself."""
+    store, _ = written(tmp_path)
+    run = store.load("r-test")
+    assert [e.text for e in run.events if isinstance(e, Noted)] == [f"note {n}" for n in range(5)]
+    assert run.plan.digest == compiled(STEP).digest
+    assert not run.live
+
+
+def test_every_torn_tail_is_trimmed_and_goes_on(tmp_path: Path) -> None:
+    """Cut at every byte of the last record: four records stay, and a new one follows them."""
+    store, path = written(tmp_path)
+    whole = path.read_bytes()
+    start = whole[:-1].rfind(b"\n") + 1
+    for cut in range(start + 1, len(whole)):
+        path.write_bytes(whole[:cut])
+        _, journal = store.open(store.load("r-test").run)
+        journal.append(Noted(unit=UnitId("a@h1"), text="after"), durable=True)
+        journal.close()
+        assert [e.text for e in store.load("r-test").events if isinstance(e, Noted)][-2:] == [
+            "note 3",
+            "after",
+        ]
+
+
+def test_every_flipped_byte_before_the_tail_is_refused(tmp_path: Path) -> None:
+    """One bit anywhere before the last record: JournalDamaged, with the offset."""
+    _, path = written(tmp_path)
+    whole = path.read_bytes()
+    last = whole[:-1].rfind(b"\n") + 1
+    for at in range(0, last - 1):
+        damaged = bytearray(whole)
+        damaged[at] ^= 1
+        with pytest.raises(JournalDamaged, match="damaged at byte"):
+            read(bytes(damaged))
+
+
+def test_a_removed_record_is_refused(tmp_path: Path) -> None:
+    """The chain tells a missing record from a torn one."""
+    _, path = written(tmp_path)
+    lines = path.read_bytes().splitlines(keepends=True)
+    with pytest.raises(JournalDamaged):
+        read(b"".join(lines[:1] + lines[2:]))
+
+
+def test_two_writers_are_refused(tmp_path: Path) -> None:
+    """The second controller is told who has the run."""
+    store, _ = written(tmp_path)
+    _, journal = store.open(store.load("r-test").run)
+    with pytest.raises(Refused, match=f"pid {os.getpid()}"):
+        store.open(store.load("r-test").run)
+    assert store.load("r-test").live
+    journal.close()
+
+
+def test_a_write_error_poisons_the_journal_for_good(tmp_path: Path) -> None:
+    """After one error nothing more is written, even when the disk is well again."""
+    store, _ = written(tmp_path)
+    _, journal = store.open(store.load("r-test").run)
+    assert isinstance(journal, FolderJournal)
+    full = os.open("/dev/full", os.O_WRONLY)
+    good, journal._fd = journal._fd, full
+    with pytest.raises(StoreError):
+        journal.append(Noted(unit=UnitId("a@h1"), text="lost"), durable=True)
+    journal._fd = good
+    with pytest.raises(StoreError):
+        journal.append(Noted(unit=UnitId("a@h1"), text="refused"), durable=True)
+    journal.close()
+    os.close(full)
+
+
+def test_a_run_is_found_by_a_unique_prefix(tmp_path: Path) -> None:
+    """And a wrong name says how to list them."""
+    store, _ = written(tmp_path)
+    assert store.find("r-te").run == "r-test"
+    assert store.find(None).run == "r-test"
+    with pytest.raises(UsageError, match="no run 'x'"):
+        store.find("x")
