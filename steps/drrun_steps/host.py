@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, ClassVar
 
-from drrun.spi import Command, Fact, Reply, Step, sh
+from drrun.spi import Command, Fact, Reply, Step, satisfies, sh
+
+NOTHING = satisfies("nothing", lambda found: not found)
+"""For facts that list what is wrong."""
 
 _ESTABLISHED, _LISTEN = "01", "0A"
 

@@ -183,25 +183,30 @@ class EtcdAgreement(MemberFact[Agreement]):
 
     def parse(self, reply: Reply) -> Agreement:
         """A part that failed is in `why`; what was read is kept."""
-        parts: dict[str, str] = {}
-        for line in reply.text.splitlines():
-            if line.startswith("== "):
-                parts[line[3:]] = ""
-            elif parts:
-                parts[next(reversed(parts))] += line
-        failed = [name for name in ("status", "members", "hash", "alarms") if not parts.get(name)]
-        if not parts.get("status") or not parts.get("members"):
-            return Agreement(why=why_not(reply))
-        statuses = tuple(status_of(entry) for entry in json.loads(parts["status"]))
-        listed = json.loads(parts["members"]).get("members", ())
-        return Agreement(
-            statuses=statuses,
-            hashes=tuple(_hash(e) for e in json.loads(parts.get("hash") or "[]")),
-            members=tuple(_member(entry) for entry in listed),
-            alarms=_alarms(parts.get("alarms", "")),
-            quorum="quorum" in parts,
-            why=f"no answer for: {', '.join(failed)}: {why_not(reply)}" if failed else "",
-        )
+        return agreement_of(reply)
+
+
+def agreement_of(reply: Reply) -> Agreement:
+    """The parts of the answer put together; what failed is in `why`, what was read is kept."""
+    parts: dict[str, str] = {}
+    for line in reply.text.splitlines():
+        if line.startswith("== "):
+            parts[line[3:]] = ""
+        elif parts:
+            parts[next(reversed(parts))] += line
+    failed = [name for name in ("status", "members", "hash", "alarms") if not parts.get(name)]
+    if not parts.get("status") or not parts.get("members"):
+        return Agreement(why=why_not(reply))
+    statuses = tuple(status_of(entry) for entry in json.loads(parts["status"]))
+    listed = json.loads(parts["members"]).get("members", ())
+    return Agreement(
+        statuses=statuses,
+        hashes=tuple(_hash(e) for e in json.loads(parts.get("hash") or "[]")),
+        members=tuple(_member(entry) for entry in listed),
+        alarms=_alarms(parts.get("alarms", "")),
+        quorum="quorum" in parts,
+        why=f"no answer for: {', '.join(failed)}: {why_not(reply)}" if failed else "",
+    )
 
 
 _AGREEMENT = r"""
@@ -232,4 +237,64 @@ def _alarms(text: str) -> tuple[str, ...]:
     )
 
 
-FACTS: tuple[type[Fact[Any]], ...] = (EtcdStatus, EtcdMembers, EtcdAgreement)
+def disagreements(
+    said: Agreement,
+    members: int,
+    cluster: str = "",
+    alarms: tuple[str, ...] = (),
+    *,
+    writers: bool = False,
+) -> tuple[str, ...]:
+    """Everything that keeps this from being one sound cluster, in words."""
+    found = [said.why] if said.why else []
+    clusters = {status.cluster for status in said.statuses}
+    if len(said.statuses) != members:
+        found.append(f"{len(said.statuses)} of {members} members answer")
+    if len(clusters) > 1 or (cluster and clusters and clusters != {cluster}):
+        found.append(f"cluster ids {', '.join(sorted(clusters))}, expected {cluster or 'one'}")
+    if len(said.members) != members:
+        found.append(f"the member list has {len(said.members)} entries, not {members}")
+    found += [f"member {m.id} never started" for m in said.members if not m.name]
+    found += [f"{m.name} is a learner" for m in said.members if m.learner]
+    if not writers and len({status.revision for status in said.statuses}) > 1:
+        found.append(f"revisions differ: {[status.revision for status in said.statuses]}")
+    if len(said.hashes) != members or len(set(said.hashes)) != 1:
+        found.append(f"hashes differ: {list(said.hashes)}")
+    if not all(status.has_leader for status in said.statuses) or not said.quorum:
+        found.append("no quorum answers")
+    found += [alarm for alarm in said.alarms if alarm.split()[0] not in alarms]
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class EtcdDisagreement(MemberFact[tuple[str, ...]]):
+    """What keeps the members from being one sound cluster, in words; empty when they are.
+
+    `writers`: clients write meanwhile, so that revisions may differ between two readings; the
+    hashes at one revision may not.
+    """
+
+    name: ClassVar[str] = "etcd.disagreement"
+    timeout: ClassVar[float] = 60.0
+    members: int = 0
+    cluster: str = ""
+    alarms: tuple[str, ...] = ()
+    writers: bool = False
+    endpoints: tuple[str, ...] = ()
+
+    def about(self) -> tuple[str, ...]:
+        """The service here, and what all members have agreed on."""
+        return (f"service:{self.service}", f"@{self.service}")
+
+    def ask(self) -> Command:
+        """The same question as etcd.agreement."""
+        return self._client(_AGREEMENT, ALL=",".join(self.endpoints))
+
+    def parse(self, reply: Reply) -> tuple[str, ...]:
+        """Everything at once, so that nobody repairs one thing at a time."""
+        return disagreements(
+            agreement_of(reply), self.members, self.cluster, self.alarms, writers=self.writers
+        )
+
+
+FACTS: tuple[type[Fact[Any]], ...] = (EtcdStatus, EtcdMembers, EtcdAgreement, EtcdDisagreement)

@@ -151,7 +151,7 @@ def _needless(
                 f"a quorum of etcd is intact, with revision {max(_live(seen), default=0)}: a restore "
                 f"would throw away {gap} revisions"
             ),
-            f"{what}; to go back to the snapshot on purpose " + _insist(gap),
+            f"{what}; {_insist(gap)}",
         )
     whole = [h for h, it in seen.items() if it.status.answers or it.data.state == "readable"]
     if 2 * len(whole) > len(seen):

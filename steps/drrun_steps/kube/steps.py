@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from drrun.spi import Effect, Flag, Host, HostStep, Outputs, Repeat, satisfies
 from drrun_steps.fields import Listed, Numbers
-from drrun_steps.host import HostBusy
+from drrun_steps.host import NOTHING, HostBusy
 from drrun_steps.kube.facts import KubeLease, KubeReady, KubeSecrets
 from drrun_steps.service.facts import ServiceHeld, ServiceState
 
@@ -111,7 +111,7 @@ class KubeProveDown(HostStep):
                 )
         host.require(
             HostBusy(self.services, self.ports, self.clients_of),
-            satisfies("()", lambda found: not found),
+            NOTHING,
             because=because,
             hint="stop what is named; an address that is not in the inventory is a client or an "
             "API server that nobody listed: add its host, or cut it off from etcd",
