@@ -6,6 +6,7 @@ configuration management, by a colleague (hazard H4).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ from drrun.spi import (
     CHANGED,
     Command,
     Done,
+    Duration,
     Effect,
     Fact,
     Flag,
@@ -52,6 +54,22 @@ set -eu
 rm -f -- "$FILE"
 rmdir -- "${FILE%/*}" 2>/dev/null || true
 systemctl daemon-reload
+"""
+
+
+_STOP = """
+systemctl stop --no-block "$UNIT"
+left=$((GRACE * 10))
+while [ "$left" -gt 0 ]; do
+  case $(systemctl show --property=ActiveState --value "$UNIT") in
+    inactive|failed) exit 0 ;;
+  esac
+  left=$((left - 1))
+  sleep 0.1 2>/dev/null || { sleep 1; left=$((left - 9)); }
+done
+echo "$UNIT did not stop by itself within $GRACE s: killed" >&2
+systemctl kill --signal=KILL "$UNIT"
+exec systemctl stop "$UNIT"
 """
 
 
@@ -101,8 +119,9 @@ class Stop(_OneService):
 
     hold: Flag = True
     """Whether a start is prevented until `service.start` lifts it."""
-    timeout: str = "100s"
-    """How long a graceful stop may take. etcd needs 7 s when a leader hands over."""
+    grace: Duration = 60.0
+    """How long it may take to stop by itself before it is killed. etcd needs 7 s when a leader
+    hands over; an API server waits up to 60 s for clients that watch, and loses nothing when killed."""
 
     def transitions(self) -> Mapping[Fact[Any], Any]:
         """Stopped."""
@@ -117,15 +136,7 @@ class Stop(_OneService):
             command = sh(_HOLD, FILE=hold_file(self.service), RUN=host.run)
             host.change("hold", command, sets={ServiceHeld(self.service): True}, repeat=Repeat.SAFE)
         if state == "running":
-            host.change(
-                "stop",
-                sh('systemctl stop "$UNIT"', UNIT=unit(self.service)),
-                sets={ServiceState(self.service): "stopped"},
-                touches=(f"@{self.service}",),
-                repeat=Repeat.SAFE,
-                timeout=self.timeout,
-                within="20s",
-            )
+            _stop(host, self.service, self.grace)
 
     def undo(self, host: Host, done: Done) -> None:
         """Lift the hold that this step made; start what this step stopped."""
@@ -177,7 +188,7 @@ class Start(_OneService):
         if done.did("lift", host.name):
             host.change("hold", self._hold(), sets={ServiceHeld(self.service): True})
         if done.did("start", host.name):
-            _stop(host, self.service)
+            _stop(host, self.service, 60.0)
 
 
 class Restart(_OneService):
@@ -248,13 +259,13 @@ def _start(host: Host, service: str, name: str, within: str) -> None:
     )
 
 
-def _stop(host: Host, service: str) -> None:
+def _stop(host: Host, service: str, grace: float) -> None:
     host.change(
         "stop",
-        sh('systemctl stop "$UNIT"', UNIT=unit(service)),
+        sh(_STOP, UNIT=unit(service), GRACE=math.ceil(grace)),
         sets={ServiceState(service): "stopped"},
         touches=(f"@{service}",),
         repeat=Repeat.SAFE,
-        timeout="100s",
+        timeout=f"{math.ceil(grace) + 30}s",
         within="20s",
     )
