@@ -6,13 +6,14 @@ before the host may forget it, and what cannot be known is decided by policy, ch
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from drrun.errors import StepFailed, Unknown
+from drrun.errors import ConnectError, StepFailed, Unknown
 from drrun.execute.asking import ask_facts, short, until
 from drrun.execute.follow import Follower, Lost
 from drrun.execute.hosts import Hosts
@@ -108,34 +109,73 @@ class Changer:
     def _follow(
         self, host: HostName, change: Change, intent: ChangeIntended, *, fresh: bool
     ) -> ChangeFinished:
-        means, began = self.means, self.means.clock.monotonic()
-        recorder = means.recorder
-        sums = {"out": hashlib.sha256(), "err": hashlib.sha256()}
-        for stream, known in sums.items():
-            known.update(recorder.journal.output(f"{intent.token}.{stream}"))
-
-        def save(stream: str, block: bytes) -> None:
-            recorder.journal.save_output(f"{intent.token}.{stream}", block)
-            sums[stream].update(block)
-
-        follower = Follower(host, lambda: means.hosts.line(host), means.clock, means.stop, save)
-        follower.out = len(recorder.journal.output(f"{intent.token}.out"))
-        follower.err = len(recorder.journal.output(f"{intent.token}.err"))
-        job = Job(
-            run=means.hosts.plan.run,
-            token=intent.token,
-            epoch=recorder.state.epoch,
+        job = self._job(
+            intent,
             script=change.command.script(),
-            witness=recorder.journal.head,
             timeout=change.timeout or self.step.timeout or 0.0,
             durable=self._repeat(change) is not Repeat.SAFE,
         )
-        report = follower.launch(job) if fresh else follower.attach(job, intent.boot_id)
-        if report.timed_out and self._repeat(change) is not Repeat.SAFE:
+
+        def follow(follower: Follower) -> JobReport:
+            return follower.launch(job) if fresh else follower.attach(job, intent.boot_id)
+
+        return self._collect(host, intent, job, follow)
+
+    def settle(self, host: HostName, intent: ChangeIntended) -> None:
+        """Before an undo: let what was begun come to its end; never begin it.
+
+        Raises Unknown when its end cannot be known and the step may not be repeated.
+        """
+        job = self._job(intent, script=b"", timeout=0.0, durable=True)
+        try:
+            self._collect(
+                host, intent, job, lambda f: f.attach(job, intent.boot_id, relaunch=False)
+            )
+        except Lost as lost:
+            if not lost.begun:
+                return
+            self._record_lost(host, intent, lost.why)
+            if self.step.repeat is Repeat.NEVER:
+                raise self._unknown(host, intent.name, lost.why) from lost
+
+    def _job(self, intent: ChangeIntended, *, script: bytes, timeout: float, durable: bool) -> Job:
+        recorder = self.means.recorder
+        return Job(
+            run=self.means.hosts.plan.run,
+            token=intent.token,
+            epoch=recorder.state.epoch,
+            script=script,
+            witness=recorder.journal.head,
+            timeout=timeout,
+            durable=durable,
+        )
+
+    def _collect(
+        self,
+        host: HostName,
+        intent: ChangeIntended,
+        job: Job,
+        follow: Callable[[Follower], JobReport],
+    ) -> ChangeFinished:
+        """Follow a job, keep its output and its result; only then may the host forget it."""
+        means, began = self.means, self.means.clock.monotonic()
+        journal = means.recorder.journal
+        saved = {stream: journal.output(f"{intent.token}.{stream}") for stream in ("out", "err")}
+        sums = {stream: hashlib.sha256(known) for stream, known in saved.items()}
+
+        def save(stream: str, block: bytes) -> None:
+            journal.save_output(f"{intent.token}.{stream}", block)
+            sums[stream].update(block)
+
+        follower = Follower(host, lambda: means.hosts.line(host), means.clock, means.stop, save)
+        follower.out, follower.err = len(saved["out"]), len(saved["err"])
+        report = follow(follower)
+        if report.timed_out and job.durable:
             raise Lost(f"it was ended after its timeout of {job.timeout:.0f} s")
         finished = self._finished(intent, report, sums, means.clock.monotonic() - began)
-        recorder.record(finished, durable=True)
-        means.hosts.line(host).ack(job.run, job.token)
+        means.recorder.record(finished, durable=True)
+        with contextlib.suppress(ConnectError):  # a job that is not emptied costs only space
+            means.hosts.line(host).ack(job.run, job.token)
         return finished
 
     def _finished(
@@ -158,7 +198,7 @@ class Changer:
             err_size=len(stderr),
             complaint=Reply(report.code, stdout, stderr).complaint[-500:],
             seconds=round(took, 3),
-            undo=self.undo,
+            undo=intent.undo,
         )
 
     def verify(self, host: HostName, change: Change, finished: ChangeFinished) -> dict[str, Json]:
@@ -193,7 +233,9 @@ class Changer:
         return after
 
     def _before(self, finished: ChangeFinished) -> Mapping[str, Json]:
-        for entry in self.means.recorder.entries(self.unit.id, self.attempt, undo=self.undo):
+        for entry in self.means.recorder.entries(
+            self.unit.id, finished.attempt, undo=finished.undo
+        ):
             if isinstance(entry, ChangeIntended) and entry.token == finished.token:
                 return entry.before
         return {}
@@ -206,6 +248,10 @@ class Changer:
     def _lost(
         self, host: HostName, change: Change, intent: ChangeIntended, why: str
     ) -> ChangeFinished | None:
+        self._record_lost(host, intent, why)
+        return self._resolve(host, change, intent, why, None)
+
+    def _record_lost(self, host: HostName, intent: ChangeIntended, why: str) -> None:
         self.means.recorder.record(
             ChangeLost(
                 unit=intent.unit,
@@ -215,11 +261,10 @@ class Changer:
                 host=host,
                 token=intent.token,
                 why=why,
-                undo=self.undo,
+                undo=intent.undo,
             ),
             durable=True,
         )
-        return self._resolve(host, change, intent, why, None)
 
     def _resolve(
         self,
@@ -261,19 +306,23 @@ class Changer:
         return self._ask_person(host, change, why)
 
     def _ask_person(self, host: HostName, change: Change, why: str) -> str:
-        prompt, run = self.means.prompt, self.means.hosts.plan.run
+        prompt = self.means.prompt
         text = (
             f"{self.unit.id}: what became of '{change.name}' on {host} is not known: {why}. "
             f"Look at the host. Did it succeed, did it fail, or is it to be run again?"
         )
         if not prompt.present:
-            raise Unknown(
-                f"{self.unit.id}: what became of '{change.name}' on {host} is not known: {why}",
-                hint=f"look at the host, then: drrun resolve {run} {self.step.id} {host} "
-                "--succeeded | --failed | --rerun, --reason …",
-            )
+            raise self._unknown(host, change.name, why)
         said = prompt.ask(Question(text, choices=("succeeded", "failed", "rerun")))
         return self._rule(host, said, prompt.who, why)
+
+    def _unknown(self, host: HostName, name: str, why: str) -> Unknown:
+        run = self.means.hosts.plan.run
+        return Unknown(
+            f"{self.unit.id}: what became of '{name}' on {host} is not known: {why}",
+            hint=f"look at the host, then: drrun resolve {run} {self.step.id} {host} "
+            "--succeeded | --failed | --rerun, --reason …",
+        )
 
     def _rule(self, host: HostName, verdict: str, by: str, why: str) -> str:
         event = Resolved(unit=self.unit.id, host=host, verdict=verdict, by=by, why=why)

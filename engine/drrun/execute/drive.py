@@ -181,13 +181,16 @@ class Driver:
         del delay
         state, began = self.recorder.state, self.clock.monotonic()
         unit = state.plan.unit_of[unit_id]
-        _, stage = self._stage(unit, attempt, undo=True)
+        session, stage = self._stage(unit, attempt, undo=True)
         record = state.units[unit_id]
         done = Done(
             tuple(DoneChange(c.name, c.host, c.before) for c in record.changes), record.outputs
         )
         outcome, why, hint = Outcome.UNDONE, "", ""
+        forward = Past(unit_id, self.recorder.entries(unit_id, record.attempt, undo=False))
         try:
+            for intent in forward.unsettled():
+                session.changer.settle(intent.host, intent)
             if not stage.undo(done):
                 outcome, why = Outcome.SKIPPED, f"{stage.step.uses} cannot be undone: left as it is"
         except (StoreError, Detached):

@@ -54,12 +54,17 @@ class Follower:
         """Launch and follow to the end. The token makes a second send harmless."""
         return self._to_end(job, self._patiently(lambda line: line.launch(job)))
 
-    def attach(self, job: Job, boot_id: str) -> JobReport:
-        """Find the job again and follow it; launch it only where it surely never arrived."""
+    def attach(self, job: Job, boot_id: str, *, relaunch: bool = True) -> JobReport:
+        """Find the job again and follow it; launch it only where it surely never arrived.
+
+        Without `relaunch` (an undo settling what was begun) such a job is Lost, and never begun.
+        """
         report = self._patiently(lambda line: line.poll(job.run, job.token))
         if report.state is JobState.ABSENT:
             if not boot_id or report.boot_id != boot_id:
                 raise Lost("the host was rebooted since, and holds no trace of the command")
+            if not relaunch:
+                raise Lost("it never arrived", begun=False)
             return self.launch(job)
         if report.state is JobState.CLAIMED:
             report = self._patiently(lambda line: line.abandon(job.run, job.token, job.epoch))

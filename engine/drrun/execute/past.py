@@ -58,6 +58,11 @@ class Past:
                 case Resolved():
                     last.resolved = entry
 
+    def unsettled(self) -> tuple[ChangeIntended, ...]:
+        """Every change whose end the journal does not hold."""
+        opened = (change.open for change in self._changes.values())
+        return tuple(intent for intent in opened if intent is not None)
+
     def answers(
         self, ordinal: int, kind: str, name: str, asked: Digest
     ) -> Mapping[str, Json] | None:

@@ -82,6 +82,32 @@ def test_killed_anywhere_and_resumed_it_ends_as_a_clean_run(fuse: int) -> None:
     assert len(made.world.effects) == 9
 
 
+UNDOABLE = """
+- {id: stop, hosts: members, uses: world.safe-set, with: {key: server, to: stopped}}
+- {id: wipe, hosts: members, uses: world.safe-set, with: {key: store, to: new}}
+- {id: start, hosts: members, uses: world.safe-set, with: {key: server, to: running}}
+"""
+
+
+@pytest.mark.parametrize("fuse", range(0, _touches()))
+def test_killed_anywhere_and_undone_it_ends_as_it_began(fuse: int) -> None:
+    """Killed at each append and each effect, then undone: every key has its first value again."""
+    made = Bench(compiled(UNDOABLE))
+    for host in ("h1", "h2", "h3"):
+        made.world.of(HostName(host)).update(server="running", store="old")
+    made.world.fuse = fuse
+    try:
+        made.drive()
+    except Crash:
+        made.world.fuse = None
+        made.before_attach = lambda recorder: recorder.record(UndoStarted(why="asked to"))
+        assert made.drive().exit_code == 8
+        for host in ("h1", "h2", "h3"):
+            assert made.world.of(HostName(host)) == {"server": "running", "store": "old"}
+    else:
+        assert fuse >= made.world.touches
+
+
 def test_a_live_guard_stops_a_step_whose_state_was_reversed_by_somebody_else(bench: Make) -> None:
     """A rule that the graph proves is read again on the host before the change is sent."""
     made = bench(
