@@ -14,6 +14,7 @@ from typing import Annotated, Any, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from drrun.errors import AuthorError, DrrunError
+from drrun.model.describe import described
 from drrun.model.spec import Effects, FactRef, FactSpec, Problem, StepSpec
 from drrun.spi import Fact, GroupStep, HostStep, Step
 from drrun.values import Json, NotKnown
@@ -62,12 +63,11 @@ class Registry:
         kind = self._module(name)[1].get(name)
         if kind is None:
             return None
-        adapter = TypeAdapter(kind)
 
         def check(args: Mapping[str, object]) -> FactRef:
             return self.make_fact(name, args).ref
 
-        return FactSpec(name, _title(kind), adapter.json_schema(), check)
+        return FactSpec(name, _title(kind), TypeAdapter(kind).json_schema, check)
 
     def steps(self) -> Sequence[str]:
         """Every step type's name."""
@@ -127,7 +127,7 @@ def _spec(kind: type[Step], source: str) -> StepSpec:
         repeat=kind.repeat,
         title=_title(kind),
         doc=inspect.getdoc(kind) or "",
-        schema=kind.model_json_schema(),
+        describe=lambda: described(kind),
         fields=tuple(kind.model_fields),
         outputs=kind.outputs,
         undoable=kind.undo is not base.undo,  # type: ignore[attr-defined]

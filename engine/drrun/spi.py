@@ -288,7 +288,7 @@ Outputs = Mapping[str, Any]
 class Step(BaseModel):
     """What host steps and group steps share. Fields are the schema of `with:`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     uses: ClassVar[str]
     effect: ClassVar[Effect] = Effect.CHANGE

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
+from drrun.model.describe import described
 from drrun.model.inventory import InventoryFile
 from drrun.model.runbook import Runbook
 from drrun.model.spec import StepSpec
@@ -26,7 +27,7 @@ _NATIVE = ["boolean", "number", "string"]
 
 def runbook_schema(specs: Iterable[StepSpec]) -> Schema:
     """The schema of a runbook in which `uses` decides what `with` may hold."""
-    schema = _authored(Runbook.model_json_schema())
+    schema = _authored(described(Runbook))
     definitions: Schema = schema["$defs"]
     step: Schema = definitions["Step"]
     known = sorted(specs, key=lambda spec: spec.uses)
@@ -38,7 +39,7 @@ def runbook_schema(specs: Iterable[StepSpec]) -> Schema:
 
 def inventory_schema() -> Schema:
     """The schema of drrun's own inventories."""
-    schema = _authored(InventoryFile.model_json_schema())
+    schema = _authored(described(InventoryFile))
     # The model has a default for it; the file must say it, or it could be anybody's.
     schema["required"] = [*schema.get("required", ()), "drrun_inventory"]
     return _finished(schema, "drrun inventory")

@@ -54,7 +54,8 @@ class FactSpec:
 
     name: str
     title: str
-    schema: Mapping[str, Json]
+    describe: Callable[[], Mapping[str, Json]]
+    """Makes the JSON Schema of its arguments."""
     check: Callable[[Mapping[str, object]], FactRef]
     """Validates arguments and gives the canonical reference; raises ValueError."""
 
@@ -86,7 +87,8 @@ class StepSpec:
     repeat: Repeat
     title: str
     doc: str
-    schema: Mapping[str, Json]
+    describe: Callable[[], Mapping[str, Json]]
+    """Makes the JSON Schema of `with:`; slow, so only when it is wanted."""
     fields: tuple[str, ...]
     outputs: tuple[str, ...]
     undoable: bool
@@ -96,3 +98,8 @@ class StepSpec:
     """Every problem of a `with:` mapping; values that are NotKnown are taken on trust."""
     effects: Callable[[Mapping[str, object]], Effects]
     """What a valid `with:` promises. Holes are allowed."""
+
+    @property
+    def schema(self) -> Mapping[str, Json]:
+        """The JSON Schema of `with:`."""
+        return self.describe()

@@ -31,7 +31,7 @@ _SPARE = 512 * 1024 * 1024
 class MemberPlan(BaseModel):
     """What one host needs to know to restore its member: an entry of `members`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     """The member's name."""

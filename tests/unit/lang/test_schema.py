@@ -18,7 +18,7 @@ def spec(uses: str, schema: dict[str, Json]) -> StepSpec:
         repeat=Repeat.SAFE,
         title="Stop it",
         doc="Stop a component.",
-        schema=schema,
+        describe=lambda: schema,
         fields=(),
         outputs=(),
         undoable=True,
