@@ -1,0 +1,105 @@
+"""Driving a run from the command line: the view, the signals, the end screen. For run, resume, abort."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from drrun.app import App
+from drrun.cli.prompt import TerminalPrompt
+from drrun.cli.signals import Signals
+from drrun.cli.terminal import Terminal
+from drrun.cli.views import view
+from drrun.execute.decide import Finish
+from drrun.journal.chain import Record
+from drrun.plan.plan import Plan
+from drrun.report import html, stream, text
+from drrun.report.outage import missed
+from drrun.report.story import Story
+from drrun.store.folder import OUTPUT, StoredRun, safe
+
+MISSED = 7
+"""Done, but an objective was missed."""
+
+
+def drive(
+    app: App,
+    screen: Terminal,
+    plan: Plan,
+    act: Callable[[], Finish],
+    past: Sequence[Record] = (),
+) -> int:
+    """Do it, show it, and say how it ended. The exit code is that of design §9."""
+    shown = view(screen, plan, past, app.stop)
+    app.watchers = (*app.watchers, shown.watch)
+    if isinstance(app.prompt, TerminalPrompt):
+        app.prompt.stop, app.prompt.paused = app.stop, shown.paused
+    with Signals(app.stop, plan.run) as signals, shown:
+        finish = act()
+    if finish.status == "detached":
+        return _detached(screen, plan, app.store.load(plan.run), signals.exit_code)
+    return ended(screen, app.store.load(plan.run), finish.exit_code)
+
+
+def _detached(screen: Terminal, plan: Plan, stored: StoredRun, code: int) -> int:
+    if screen.json:
+        screen.give({**stream.result(story_of(stored), code), "status": "detached"})
+    else:
+        screen.warn(f"stopped; commands on hosts go on\n  next: drrun resume {plan.run}")
+    return code
+
+
+def ended(screen: Terminal, stored: StoredRun, code: int) -> int:
+    """The end screen, or the failure screen; and the report beside the journal."""
+    story = story_of(stored)
+    if code == 0 and missed(story):
+        code = MISSED
+    report = _keep_report(stored, story)
+    if screen.json:
+        screen.give(stream.result(story, code))
+        return code
+    screen.say(text.end(story, report=report))
+    if code not in {0, MISSED}:
+        screen.warn("")
+        screen.warn(text.failure(story, output_of(stored), source_of(story)))
+    return code
+
+
+def story_of(stored: StoredRun) -> Story:
+    """The story of a run on disk."""
+    return Story.of(stored.plan, stored.records, live=stored.live)
+
+
+def output_of(stored: StoredRun) -> Callable[[str], bytes]:
+    """How a report reads what commands printed."""
+
+    def read(name: str) -> bytes:
+        path = stored.folder / OUTPUT / safe(name)
+        return path.read_bytes() if path.exists() else b""
+
+    return read
+
+
+def source_of(story: Story) -> Sequence[str]:
+    """The runbook's lines, if the file is still the one that was planned."""
+    from drrun.lang.load import read_bytes
+
+    try:
+        raw = read_bytes(Path(story.plan.runbook))
+    except Exception:  # noqa: BLE001 - a report never fails for want of its source
+        return ()
+    import hashlib
+
+    if hashlib.sha256(raw).hexdigest() != story.plan.runbook_digest:
+        return ()
+    return raw.decode("utf-8", "replace").splitlines()
+
+
+def _keep_report(stored: StoredRun, story: Story) -> str:
+    """The HTML report beside the journal; a disk that is full costs the report alone."""
+    path = stored.folder / "report.html"
+    try:
+        path.write_text(html.page(story, output_of(stored)), encoding="utf-8")
+    except OSError:
+        return f"drrun report {story.plan.run}"
+    return str(path)

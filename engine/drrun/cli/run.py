@@ -1,0 +1,84 @@
+"""`drrun RUNBOOK`: run a runbook, or say what a run would do."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from drrun.app import App
+from drrun.cli.consent import consent
+from drrun.cli.driving import drive
+from drrun.cli.options import InventoryPath, Look, answers, find_inventory
+from drrun.cli.prompt import TerminalPrompt
+from drrun.cli.terminal import Terminal, terminal
+from drrun.cli.wiring import engine
+from drrun.plan.plan import Plan
+from drrun.report import dry
+from drrun.report.words import safe
+
+
+def run(
+    runbook: str,
+    *,
+    inventory: InventoryPath = None,
+    extra: Annotated[list[str] | None, Parameter(name=["--extra", "-e"])] = None,
+    dry_run: Annotated[bool, Parameter(name=["--dry-run", "-n"])] = False,
+    offline: bool = False,
+    limit: Annotated[list[str] | None, Parameter(name=["--limit", "-l"])] = None,
+    forks: int = 16,
+    yes: Annotated[bool, Parameter(name=["--yes", "-y"])] = False,
+    confirm: str = "",
+    no_input: Annotated[bool, Parameter(name="--no-input")] = False,
+    look: Look = Look(),  # noqa: B008 - frozen
+) -> int:
+    """Run a runbook, or say what a run would do (--dry-run).
+
+    Args:
+        runbook: A file, else the name of a stock runbook.
+        inventory: The inventory; else $DRRUN_INVENTORY, else ./inventory.yaml.
+        extra: KEY=VALUE: an input of the runbook, or role.ROLE=GROUP. Repeatable.
+        dry_run: Ask the hosts, change nothing, say what a run would do.
+        offline: With --dry-run: do not even ask the hosts.
+        limit: Only these hosts (an expression over hosts and groups). Repeatable.
+        forks: How many units may run at once.
+        yes: Agree to what the runbook destroys.
+        confirm: Agree, by the inventory's name: refused when it is another one.
+        no_input: Never ask; what needs a person waits (exit 6).
+        look: How it is shown.
+    """
+    screen = terminal(look)
+    prompt = TerminalPrompt(allowed=not no_input)
+    app = engine(prompt)
+    app.forks = forks
+    if dry_run or offline:
+        plan = _plan(app, runbook, inventory, extra, limit)
+        forecast = app.forecast(plan, offline=offline)
+        if screen.json:
+            screen.give(dry.document(forecast))
+        else:
+            screen.say(dry.screen(forecast, verbose=screen.verbose > 0))
+        return forecast.exit_code
+    plan = _plan(app, runbook, inventory, extra, limit)
+    _which(screen, plan, runbook)
+    consent(plan, prompt, screen, yes=yes, confirm=confirm)
+    return drive(app, screen, plan, lambda: app.start(plan, sys.argv[1:]))
+
+
+def _plan(
+    app: App,
+    runbook: str,
+    inventory: InventoryPath,
+    extra: list[str] | None,
+    limit: list[str] | None,
+) -> Plan:
+    loaded = app.load(runbook)
+    given = answers(tuple(extra or ()))
+    return app.plan(loaded, find_inventory(inventory), given, limit=tuple(limit or ()))
+
+
+def _which(screen: Terminal, plan: Plan, word: str) -> None:
+    """Say which file a stock name meant."""
+    if plan.runbook != word:
+        screen.tell(f"the runbook {safe(word)} is {safe(plan.runbook)}")

@@ -1,0 +1,143 @@
+"""A run as plain lines, one an event of interest: for pipes, logs and terminals that are none.
+
+`TIME EVENT key=value …`, UTC, values quoted where they hold blanks: what grep and logfmt read.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from datetime import datetime
+
+from drrun.journal.events import (
+    Answered,
+    ChangeFinished,
+    ChangeIntended,
+    ChangeLost,
+    Event,
+    Measured,
+    Noted,
+    PointOfNoReturn,
+    Resolved,
+    RunAttached,
+    RunDetached,
+    RunFinished,
+    RunStarted,
+    UndoStarted,
+    UnitFinished,
+    UnitStarted,
+)
+from drrun.plan.plan import Plan
+from drrun.report.words import fold, one_line
+from drrun.values import Outcome, RunId, UnitId
+
+_BARE = re.compile(r"[A-Za-z0-9_.,:;/@%+|()\[\]-]+")
+
+
+def line(plan: Plan, event: Event, when: datetime, *, verbose: bool = False) -> str:
+    """The event's line, or the empty text when it is of no interest."""
+    found = _told(plan, event, verbose=verbose)
+    if found is None:
+        return ""
+    name, pairs = found
+    return logfmt(when, name, [("run", plan.run), *pairs])
+
+
+def heartbeat(plan: Plan, unit: UnitId, seconds: float, when: datetime, saying: str = "") -> str:
+    """A line that says that a unit still runs."""
+    pairs = [*_where(plan, unit), ("seconds", f"{seconds:.0f}"), ("last", saying)]
+    return logfmt(when, "step.host.running", [("run", plan.run), *pairs])
+
+
+def logfmt(when: datetime, name: str, pairs: Iterable[tuple[str, object]]) -> str:
+    """`2026-11-22T01:16:02Z step.host.ok run=… host=…`; pairs without a value are left out."""
+    words = [f"{key}={_quoted(str(value))}" for key, value in pairs if value not in ("", None)]
+    return " ".join([when.strftime("%Y-%m-%dT%H:%M:%SZ"), name, *words])
+
+
+def _quoted(text: str) -> str:
+    text = one_line(text, 400)
+    return text if _BARE.fullmatch(text) else json.dumps(text, ensure_ascii=False)
+
+
+def _where(plan: Plan, unit: UnitId) -> list[tuple[str, object]]:
+    found = plan.unit_of[unit]
+    return [("step", found.step), ("host", fold(found.hosts).replace(" ", ","))]
+
+
+def _told(
+    plan: Plan, event: Event, *, verbose: bool
+) -> tuple[str, list[tuple[str, object]]] | None:
+    match event:
+        case UnitStarted():
+            tries = event.attempt if event.attempt > 1 else ""
+            name = "undo.host.started" if event.undo else "step.host.started"
+            return name, [*_where(plan, event.unit), ("attempt", tries)]
+        case UnitFinished():
+            return _unit_finished(plan, event)
+        case Noted():
+            return "step.note", [*_where(plan, event.unit), ("text", event.text)]
+        case Measured():
+            pairs: list[tuple[str, object]] = [("name", event.name), ("value", event.value)]
+            return "step.measure", [*_where(plan, event.unit), *pairs]
+        case Answered() if verbose:
+            return "step.answer", [
+                *_where(plan, event.unit),
+                ("kind", event.kind),
+                ("asked", event.name),
+                ("answers", json.dumps(event.answers, ensure_ascii=False)),
+            ]
+        case ChangeIntended() | ChangeFinished() | ChangeLost() | Resolved():
+            return _change(plan, event)
+    return _run(plan.run, event)
+
+
+def _unit_finished(plan: Plan, event: UnitFinished) -> tuple[str, list[tuple[str, object]]]:
+    word = "ok" if event.outcome.good or event.outcome is Outcome.UNDONE else str(event.outcome)
+    name = f"undo.host.{word}" if event.undo else f"step.host.{word}"
+    return name, [
+        *_where(plan, event.unit),
+        ("outcome", event.outcome if word == "ok" else ""),
+        ("seconds", event.seconds),
+        ("why", event.why),
+        ("hint", event.hint),
+    ]
+
+
+def _change(
+    plan: Plan, event: ChangeIntended | ChangeFinished | ChangeLost | Resolved
+) -> tuple[str, list[tuple[str, object]]]:
+    where = [("step", plan.unit_of[event.unit].step), ("host", event.host)]
+    match event:
+        case ChangeIntended():
+            return "change.sent", [*where, ("change", event.name), ("command", event.preview)]
+        case ChangeFinished():
+            said = event.complaint if event.code else ""
+            pairs = [("rc", event.code), ("seconds", event.seconds), ("said", said)]
+            return "change.ended", [*where, ("change", event.name), *pairs]
+        case ChangeLost():
+            return "change.lost", [*where, ("change", event.name), ("why", event.why)]
+        case Resolved():
+            by = [("by", event.by), ("why", event.why)]
+            return "change.resolved", [*where, ("verdict", event.verdict), *by]
+
+
+def _run(run: RunId, event: Event) -> tuple[str, list[tuple[str, object]]] | None:
+    match event:
+        case RunStarted():
+            pairs = [("runbook", event.runbook), ("inventory", event.inventory)]
+            return "run.started", [*pairs, ("operator", event.operator), ("plan", event.plan[:12])]
+        case RunAttached():
+            return "run.attached", [("epoch", event.epoch), ("operator", event.operator)]
+        case RunDetached():
+            return "run.detached", [("why", event.why), ("next", f"drrun resume {run}")]
+        case RunFinished():
+            pairs2 = [("status", event.status), ("exit", event.exit_code), ("why", event.why)]
+            return "run.finished", pairs2
+        case UndoStarted():
+            return "undo.started", [("why", event.why), ("operator", event.operator)]
+        case PointOfNoReturn():
+            return "run.point-of-no-return", [("unit", event.unit)]
+        case _:
+            return None

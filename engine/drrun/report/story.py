@@ -1,0 +1,253 @@
+"""A run as a story: its events folded once, with their times, into what every report tells.
+
+Rule 1: everything told is in the plan or in the journal; a run that has not ended is told so far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from drrun.journal.chain import GENESIS, Record
+from drrun.journal.events import (
+    Answered,
+    ChangeFinished,
+    ChangeIntended,
+    ChangeLost,
+    Event,
+    Measured,
+    Noted,
+    Resolved,
+    RunAttached,
+    RunFinished,
+    RunStarted,
+    UnitFinished,
+    UnitStarted,
+)
+from drrun.journal.state import RunState, Status, UnitRecord
+from drrun.plan.plan import Plan, PlanStep, Unit
+from drrun.report.words import at
+from drrun.values import Digest, Json, Outcome, UnitId
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One attempt of a unit, from its start to its end if it has one."""
+
+    unit: UnitId
+    number: int
+    undo: bool
+    began: datetime
+    ended: datetime | None = None
+    outcome: Outcome | None = None
+    why: str = ""
+
+
+@dataclass(slots=True)
+class Made:
+    """One change that was sent. `code` is None while, or when, its end is not known."""
+
+    intent: ChangeIntended
+    began: datetime
+    ended: datetime | None = None
+    finished: ChangeFinished | None = None
+    lost: str = ""
+    verdict: Resolved | None = None
+    after: Mapping[str, Json] = field(default_factory=dict)
+
+    @property
+    def code(self) -> int | None:
+        """The command's exit."""
+        return self.finished.code if self.finished is not None else None
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took, as the controller measured it."""
+        return self.finished.seconds if self.finished is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One step of the run."""
+
+    number: int
+    step: PlanStep
+    units: tuple[tuple[Unit, UnitRecord], ...]
+    attempts: tuple[Attempt, ...]
+
+    @property
+    def began(self) -> datetime | None:
+        """When its first unit began."""
+        return min((a.began for a in self.attempts), default=None)
+
+    @property
+    def ended(self) -> datetime | None:
+        """When its last unit ended; None while one goes on."""
+        ends = [a.ended for a in self.attempts]
+        return None if None in ends else max((e for e in ends if e is not None), default=None)
+
+    @property
+    def seconds(self) -> float | None:
+        """From its first unit's start to its last unit's end."""
+        if self.began is None or self.ended is None:
+            return None
+        return (self.ended - self.began).total_seconds()
+
+    @property
+    def outcome(self) -> str:
+        """In words: `changed`, `2 changed, 1 failed`, `not started`."""
+        found: dict[str, int] = {}
+        for _, record in self.units:
+            found[_word(record)] = found.get(_word(record), 0) + 1
+        if len(found) == 1:
+            return next(iter(found))
+        return ", ".join(f"{number} {word}" for word, number in found.items())
+
+
+def _word(record: UnitRecord) -> str:
+    if record.status is Status.DONE and record.outcome is not None:
+        return str(record.outcome)
+    return "not started" if record.status is Status.PENDING else str(record.status)
+
+
+@dataclass(slots=True)
+class Story:
+    """All of a run."""
+
+    plan: Plan
+    state: RunState
+    head: Digest = GENESIS
+    live: bool = False
+    records: int = 0
+    began: datetime | None = None
+    ended: datetime | None = None
+    """The time of the last event."""
+    started: RunStarted | None = None
+    finished: RunFinished | None = None
+    attempts: list[Attempt] = field(default_factory=list)
+    changes: list[Made] = field(default_factory=list)
+    notes: list[tuple[datetime, Noted]] = field(default_factory=list)
+    measures: list[tuple[datetime, Measured]] = field(default_factory=list)
+    attached: list[tuple[datetime, RunAttached]] = field(default_factory=list)
+    resolved: list[tuple[datetime, Resolved]] = field(default_factory=list)
+    _open: dict[tuple[UnitId, bool], Attempt] = field(default_factory=dict)
+    _by_token: dict[str, Made] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, plan: Plan, records: Sequence[Record], *, live: bool = False) -> Story:
+        """The story of a plan and its journal."""
+        story = cls(plan, RunState.of(plan, (record.event for record in records)), live=live)
+        for record in records:
+            story._take(at(record.utc), record.event)
+            story.head = record.digest
+        story.records = len(records)
+        return story
+
+    def _take(self, when: datetime, event: Event) -> None:
+        self.began = self.began or when
+        self.ended = when
+        match event:
+            case RunStarted():
+                self.started = event
+            case RunAttached():
+                self.attached.append((when, event))
+                self.finished = None
+            case RunFinished():
+                self.finished = event
+            case UnitStarted():
+                made = Attempt(event.unit, event.attempt, event.undo, when)
+                self.attempts.append(made)
+                self._open[(event.unit, event.undo)] = made
+            case UnitFinished():
+                self._unit_finished(when, event)
+            case Noted():
+                self.notes.append((when, event))
+            case Measured():
+                self.measures.append((when, event))
+            case _:
+                self._take_change(when, event)
+
+    def _unit_finished(self, when: datetime, event: UnitFinished) -> None:
+        found = self._open.pop((event.unit, event.undo), None)
+        if found is None:
+            found = Attempt(event.unit, event.attempt, event.undo, when)
+            self.attempts.append(found)
+        found.ended, found.outcome, found.why = when, event.outcome, event.why
+
+    def _take_change(self, when: datetime, event: Event) -> None:
+        match event:
+            case ChangeIntended():
+                made = Made(event, when)
+                self.changes.append(made)
+                self._by_token[event.token] = made
+            case ChangeFinished() if event.token in self._by_token:
+                made = self._by_token[event.token]
+                made.ended, made.finished = when, event
+            case ChangeLost() if event.token in self._by_token:
+                self._by_token[event.token].lost = event.why
+            case Answered(kind="verify"):
+                self._verified(event)
+            case Resolved():
+                self.resolved.append((when, event))
+                for made in self.changes:
+                    if made.intent.unit == event.unit and made.lost and made.verdict is None:
+                        made.verdict = event
+            case _:
+                pass
+
+    def _verified(self, event: Answered) -> None:
+        """The facts that were read again after a change belong to the change of that ordinal."""
+        for made in reversed(self.changes):
+            intent = made.intent
+            if (intent.unit, intent.attempt, intent.ordinal, intent.undo) == (
+                event.unit,
+                event.attempt,
+                event.ordinal,
+                event.undo,
+            ):
+                made.after = event.answers
+                return
+
+    # --- what it comes to --------------------------------------------------------------------
+
+    @property
+    def status(self) -> str:
+        """The run's status in one word."""
+        if self.finished is not None:
+            return self.finished.status
+        if self.live:
+            return "undoing" if self.state.phase == "undo" else "running"
+        return "interrupted" if self.started is not None else "not started"
+
+    @property
+    def seconds(self) -> float:
+        """From the first event to the last."""
+        if self.began is None or self.ended is None:
+            return 0.0
+        return (self.ended - self.began).total_seconds()
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """Its steps, in the order of the plan."""
+        of_unit: dict[UnitId, list[Attempt]] = {}
+        for attempt in self.attempts:
+            of_unit.setdefault(attempt.unit, []).append(attempt)
+        return tuple(
+            Phase(
+                number,
+                step,
+                tuple((u, self.state.units[u.id]) for u in self.plan.units_of[step.id]),
+                tuple(_of(of_unit, (u.id for u in self.plan.units_of[step.id]))),
+            )
+            for number, step in enumerate(self.plan.steps, 1)
+        )
+
+    @property
+    def controller_changes(self) -> int:
+        """How often the run was taken up again."""
+        return max(0, len(self.attached) - 1)
+
+
+def _of(of_unit: Mapping[UnitId, list[Attempt]], units: Iterable[UnitId]) -> list[Attempt]:
+    return [attempt for unit in units for attempt in of_unit.get(unit, ())]

@@ -1,0 +1,251 @@
+"""Screens about a run: how it ended, why it failed and what to do next, where it stands. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from drrun.journal.state import Status
+from drrun.report.outage import goals, outage
+from drrun.report.story import Made, Phase, Story
+from drrun.report.words import columns, count, fold, one_line, safe
+from drrun.values import Effect, span
+
+ReadOutput = Callable[[str], bytes]
+"""An output file's bytes by name: `TOKEN.out`, `TOKEN.err`."""
+
+BAD = (Status.FAILED, Status.REFUSED, Status.UNKNOWN, Status.UNDO_FAILED)
+_STATUS_MARK = {"done": "✔", "undone": "✔", "waiting": "?", "running": "▶", "undoing": "▶"}
+TAIL = 3
+"""Lines of a command's complaint that the failure screen shows."""
+
+
+def status_line(story: Story) -> str:
+    """`✔ restore-cluster done in 2m19s · r2026… · prod-eu`."""
+    mark = _STATUS_MARK.get(story.status, "✘")
+    word = {"undone": "failed and undone" if story.state.failures else "undone"}.get(
+        story.status, story.status
+    )
+    took = f" in {span(story.seconds)}" if story.finished is not None else ""
+    return f"{mark} {story.plan.name} {word}{took} · {story.plan.run} · {story.plan.inventory_name}"
+
+
+def phases(story: Story) -> list[str]:
+    """The phases table: step, hosts, outcome, seconds."""
+    rows = [["#", "step", "on", "outcome", "seconds"]]
+    for phase in story.phases:
+        rows.append(
+            [
+                str(phase.number),
+                phase.step.id,
+                fold(phase.step.hosts),
+                phase.outcome,
+                "" if phase.seconds is None else f"{phase.seconds:.1f}",
+            ]
+        )
+    lines = columns(rows, indent="")
+    return [
+        f"  {lines[0]}",
+        *(f"{_mark(p)} {x}" for p, x in zip(story.phases, lines[1:], strict=True)),
+    ]
+
+
+def _mark(phase: Phase) -> str:
+    statuses = {record.status for _, record in phase.units}
+    for bad in BAD:
+        if bad in statuses:
+            return "?" if bad is Status.UNKNOWN else "✘"
+    if statuses <= {Status.DONE, Status.UNDONE}:
+        return "✔"
+    return "▶" if statuses & {Status.RUNNING, Status.UNDOING} else " "
+
+
+def end(story: Story, *, report: str = "") -> str:
+    """The screen at the end of a run."""
+    lines = [status_line(story), "", *phases(story), ""]
+    lines += [f"  note {unit}: {one_line(text)}" for unit, text in _notes(story)]
+    lines.append(f"  {totals(story)}")
+    for goal in goals(story):
+        mark = {True: "✔", False: "✘", None: "?"}[goal.met]
+        lines.append(f"  {mark} {goal.words}")
+    if report:
+        lines.append(f"  report {report}")
+    return "\n".join(lines)
+
+
+def _notes(story: Story) -> list[tuple[str, str]]:
+    return [(noted.unit, noted.text) for _, noted in story.notes]
+
+
+def totals(story: Story) -> str:
+    """`14 steps, 12 changes on 3 hosts, 2m19s in all, 41s outage`."""
+    made = [made for made in story.changes if not made.intent.undo]
+    hosts = {made.intent.host for made in made}
+    parts = [
+        count(len(story.plan.steps), "step"),
+        f"{count(len(made), 'change')} on {count(len(hosts), 'host')}" if made else "no change",
+        f"{span(story.seconds)} in all",
+    ]
+    undone = sum(made.intent.undo for made in story.changes)
+    if undone:
+        parts.append(f"{count(undone, 'change')} to undo")
+    out = outage(story)
+    if out is not None:
+        parts.append(f"{span(out)} from the first stop to the last start")
+    if story.controller_changes:
+        parts.append(f"taken up again {count(story.controller_changes, 'time')}")
+    return ", ".join(parts)
+
+
+# --- what went wrong ---------------------------------------------------------------------------
+
+
+def failure(story: Story, output: ReadOutput, source: Sequence[str] = ()) -> str:
+    """Which step, where, why, its last words, the state of the rest, and the next commands."""
+    lines: list[str] = []
+    for phase in story.phases:
+        bad = [(unit, record) for unit, record in phase.units if record.status in BAD]
+        for unit, record in bad:
+            word = "undo failed" if record.status is Status.UNDO_FAILED else str(record.status)
+            lines.append(f"✘ {phase.number} {unit.id} {word}: {safe(record.why)}")
+            lines += _place(story, phase, source)
+            lines += _words(story, unit.id, output)
+            lines += [f"  hint  {safe(hint)}" for hint in record.hint.splitlines()]
+    lines += [f"  state {state(story)}", *next_moves(story)]
+    return "\n".join(lines)
+
+
+def _place(story: Story, phase: Phase, source: Sequence[str]) -> list[str]:
+    line = phase.step.line
+    found = [f"  --> {safe(story.plan.runbook)}:{line}"]
+    if 0 < line <= len(source):
+        found.append(f"  {line} | {safe(source[line - 1])}")
+    return found
+
+
+def _words(story: Story, unit: str, output: ReadOutput) -> list[str]:
+    """The last lines on stderr (else stdout) of the unit's last change that did not end well."""
+    made = _last_bad(story, unit)
+    if made is None:
+        return []
+    if made.code is None:
+        why = f": {safe(made.lost)}" if made.lost else ""
+        return [f"  {made.intent.host} {made.intent.name}: its end is not known{why}"]
+    for stream in ("err", "out"):
+        text = output(f"{made.intent.token}.{stream}").decode("utf-8", "replace")
+        words = text.strip().splitlines()
+        if words:
+            last, name = words[-TAIL:], "stderr" if stream == "err" else "stdout"
+            head = f"{made.intent.host} {made.intent.name} {name} ({len(last)} of {len(words)})"
+            return [f"  {head}:", *(f"    {one_line(word, 300)}" for word in last)]
+    return []
+
+
+def _last_bad(story: Story, unit: str) -> Made | None:
+    mine = [made for made in story.changes if made.intent.unit == unit]
+    return mine[-1] if mine and mine[-1].code != 0 else None
+
+
+def state(story: Story) -> str:
+    """`4 steps done; install: cp[1-2] changed, cp3 failed; 6 steps not started`."""
+    whole: dict[str, int] = {}
+    mixed: list[str] = []
+    for phase in story.phases:
+        words = {record.status for _, record in phase.units}
+        if len(words) == 1 and not words & set(BAD):
+            word = "not started" if words == {Status.PENDING} else str(words.pop())
+            whole[word] = whole.get(word, 0) + 1
+        else:
+            mixed.append(f"{phase.step.id}: {_by_status(phase)}")
+    done = [f"{count(n, 'step')} {word}" for word, n in whole.items() if word != "not started"]
+    left = [f"{count(n, 'step')} not started" for word, n in whole.items() if word == "not started"]
+    return "; ".join([*done, *mixed, *left]) or "nothing was started"
+
+
+def _by_status(phase: Phase) -> str:
+    hosts: dict[str, list[str]] = {}
+    for unit, record in phase.units:
+        word = "not started" if record.status is Status.PENDING else str(record.status)
+        hosts.setdefault(word, []).extend(unit.hosts)
+    return ", ".join(f"{fold(names)} {word}" for word, names in hosts.items())
+
+
+def next_moves(story: Story) -> list[str]:
+    """The commands that make sense now, each with what it does."""
+    run, status = story.plan.run, story.status
+    if status == "done":
+        return []
+    rows: list[tuple[str, str]] = []
+    for phase in story.phases:
+        for unit, record in phase.units:
+            if record.status is Status.UNKNOWN and _lost(story, unit.id):
+                where = unit.host or "HOST"
+                rows.append(
+                    (
+                        f"drrun resolve {run} {phase.step.id} {where} --succeeded|--failed|--rerun "
+                        "--reason WHY",
+                        "after a look at the host",
+                    )
+                )
+    if status != "undone":
+        again = "go on undoing" if story.state.phase == "undo" else "take up what is left"
+        rows.append((f"drrun resume {run}", again))
+    if any(record.status in BAD and record.changes for p in story.phases for _, record in p.units):
+        rows.append((f"drrun logs {run}", "all that the commands printed"))
+    if _can_undo(story):
+        rows.append((f"drrun abort {run} --undo", _undo_words(story)))
+    rows.append((f"drrun report {run}", "the whole record"))
+    return [
+        f"  {'next ' if not i else '     '} {line.strip()}"
+        for i, line in enumerate(columns(rows, indent=""))
+    ]
+
+
+def _lost(story: Story, unit: str) -> bool:
+    return any(m.intent.unit == unit and m.lost and m.verdict is None for m in story.changes)
+
+
+def _can_undo(story: Story) -> bool:
+    forward = any(not made.intent.undo for made in story.changes)
+    return forward and story.state.no_return is None and story.state.phase == "forward"
+
+
+def _undo_words(story: Story) -> str:
+    changed = [p.step for p in story.phases if any(record.changes for _, record in p.units)]
+    can = [step.id for step in reversed(changed) if step.undoable]
+    cannot = [s.id for s in changed if not s.undoable and s.effect is not Effect.READ]
+    words = f"undo {', '.join(can)}" if can else "end it"
+    return words + (f"; {', '.join(cannot)} cannot be undone" if cannot else "")
+
+
+# --- where it stands ---------------------------------------------------------------------------
+
+
+def status(story: Story) -> str:
+    """Where a run stands, live or not."""
+    lines = [status_line(story), "", *phases(story), "", f"  {totals(story)}"]
+    if story.finished is not None and story.finished.why:
+        lines.append(f"  why   {safe(story.finished.why)}")
+    if story.state.no_return is not None:
+        lines.append(f"  ! past its point of no return: {story.state.no_return}")
+    if story.live:
+        lines.append(f"  next  drrun watch {story.plan.run}")
+    else:
+        lines += next_moves(story)
+    return "\n".join(lines)
+
+
+def runs(stories: Sequence[Story]) -> str:
+    """The list of runs."""
+    rows = [["run", "runbook", "inventory", "status", "took", "began (UTC)"]]
+    for story in stories:
+        rows.append(
+            [
+                story.plan.run,
+                story.plan.name,
+                story.plan.inventory_name,
+                story.status,
+                span(story.seconds),
+                story.began.strftime("%Y-%m-%d %H:%M:%S") if story.began else "",
+            ]
+        )
+    return "\n".join(columns(rows, indent=""))

@@ -1,0 +1,113 @@
+"""Words that all screens and reports share: host names folded, text made safe, columns."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from drrun.journal.state import Status
+from drrun.values import Outcome
+
+_NUMBERED = re.compile(r"(.*?)(\d+)(\D*)")
+_UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+MARKS = {
+    Outcome.ALREADY: "✔",
+    Outcome.CHANGED: "✔",
+    Outcome.SKIPPED: "-",
+    Outcome.FAILED: "✘",
+    Outcome.UNKNOWN: "?",
+    Outcome.REFUSED: "✘",
+    Outcome.UNDONE: "✔",
+}
+"""An outcome -> the mark before it."""
+
+STATUS_MARKS = {
+    Status.PENDING: "-",
+    Status.RUNNING: "▶",
+    Status.DONE: "✔",
+    Status.FAILED: "✘",
+    Status.REFUSED: "✘",
+    Status.UNKNOWN: "?",
+    Status.UNDOING: "▶",
+    Status.UNDONE: "✔",
+    Status.UNDO_FAILED: "✘",
+}
+"""A status -> the mark before it."""
+
+
+def fold(hosts: Iterable[str]) -> str:
+    """`cp1 cp2 cp3 lb` as `cp[1-3] lb`: neighbours in the given order, widths kept."""
+    groups: list[tuple[tuple[str, str, int] | None, list[str]]] = []
+    for host in dict.fromkeys(hosts):
+        match = _NUMBERED.fullmatch(host)
+        shape = (match[1], match[3], _width(match[2])) if match else None
+        if shape is not None and groups and groups[-1][0] == shape:
+            groups[-1][1].append(host)
+        else:
+            groups.append((shape, [host]))
+    return " ".join(
+        members[0] if shape is None or len(members) == 1 else _range(shape, members)
+        for shape, members in groups
+    )
+
+
+def _width(digits: str) -> int:
+    """Numbers of one range have one width, when that is padded with zeros."""
+    return len(digits) if digits.startswith("0") else 0
+
+
+def _range(shape: tuple[str, str, int], members: Sequence[str]) -> str:
+    head, tail, _ = shape
+    digits = [host[len(head) : len(host) - len(tail) or None] for host in members]
+    runs: list[list[str]] = []
+    for digit in digits:
+        if runs and int(digit) == int(runs[-1][-1]) + 1:
+            runs[-1].append(digit)
+        else:
+            runs.append([digit])
+    inside = ",".join(run[0] if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+    return f"{head}[{inside}]{tail}"
+
+
+def safe(text: str) -> str:
+    """Text from elsewhere, made safe for a terminal: nothing in it can move the cursor."""
+    return _UNSAFE.sub("\N{REPLACEMENT CHARACTER}", text.replace("\t", " "))
+
+
+def one_line(text: str, width: int = 160) -> str:
+    """The text on one safe line of at most `width`."""
+    line = safe(" ".join(text.split()))
+    return line if len(line) <= width else line[: width - 1] + "…"
+
+
+def count(number: int, noun: str, plural: str = "") -> str:
+    """`1 step`, `2 steps`."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def columns(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
+    """Rows as aligned lines, without blanks at their ends."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))] if rows else []
+    return [
+        (indent + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True))).rstrip()
+        for row in rows
+    ]
+
+
+def at(utc: str) -> datetime:
+    """A record's time."""
+    return datetime.fromisoformat(utc)
+
+
+def clock(moment: datetime) -> str:
+    """The time of day, in UTC."""
+    return moment.strftime("%H:%M:%S")
+
+
+def shown(value: object) -> str:
+    """A fact's answer in a table: short, on one line."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return one_line("none" if value is None else str(value), 60)
