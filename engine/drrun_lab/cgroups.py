@@ -18,6 +18,7 @@ from pathlib import Path
 from drrun_lab.waiting import until
 
 _PREFIX = "drrun-lab."
+_COMM_BYTES = 15
 
 
 class HostCgroup:
@@ -53,8 +54,7 @@ class HostCgroup:
         def gone() -> bool:
             members = self.members()
             for pid in members:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+                _signal(pid, signal.SIGKILL)
             return not members
 
         until(gone, timeout=timeout, awaiting=f"the end of {self._machine}'s processes", every=0.03)
@@ -80,6 +80,19 @@ class HostCgroup:
         finally:
             self._freeze(frozen=False)
 
+    @contextmanager
+    def stopped(self, *commands: str) -> Iterator[None]:
+        """Hold the members that run these commands, and nobody else, for the length of a block."""
+        names = {command[:_COMM_BYTES] for command in commands}
+        held = [pid for pid in self.members() if _comm(pid) in names]
+        for pid in held:
+            _signal(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in held:
+                _signal(pid, signal.SIGCONT)
+
     def _freeze(self, *, frozen: bool) -> None:
         """Freeze or thaw in version 1's freezer if that is mounted, else in version 2."""
         for folder in self.folders:
@@ -90,6 +103,18 @@ class HostCgroup:
             if (switch := folder / "cgroup.freeze").exists():
                 _switch(switch, folder / "cgroup.events", f"{int(frozen)}")
                 return
+
+
+def _comm(pid: int) -> str:
+    """The name of a process, cut at fifteen bytes by the kernel; empty if it is gone."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text().rstrip("\n")
+    return ""
+
+
+def _signal(pid: int, how: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, how)
 
 
 def _set(state: Path, wanted: str) -> None:

@@ -25,6 +25,7 @@ def up(
     *,
     name: Name = "lab",
     hosts: Annotated[int, Parameter(help="How many control-plane hosts.")] = 3,
+    spares: Annotated[int, Parameter(help="Hosts beside them that run nothing yet.")] = 0,
     etcd: Annotated[EtcdLine, Parameter(help="The line of etcd releases.")] = "3.5",
     kube: Annotated[
         bool, Parameter(negative="--no-kube", help="Kubernetes and its load balancer.")
@@ -37,7 +38,7 @@ def up(
     from drrun_lab.lab import Lab
 
     try:
-        print(Lab.up(name, LabSpec(hosts=hosts, etcd=etcd, kube=kube)).inventory)
+        print(Lab.up(name, LabSpec(hosts=hosts, etcd=etcd, kube=kube, spares=spares)).inventory)
     except DrrunError as error:
         return _told(error)
     return 0

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from drrun.errors import LabError
 
-_LEASES = ("kube-controller-manager", "kube-scheduler")
+LEADERS = ("kube-controller-manager", "kube-scheduler")
+"""Components that elect a leader; their leases bear their names."""
+
 _FRESH = timedelta(seconds=5)
 """A holder renews its lease every two seconds."""
 
@@ -57,7 +59,7 @@ class ControlPlane:
         """
         now = datetime.now(UTC)
         renewed = self._leases("renewTime")
-        for lease in _LEASES:
+        for lease in LEADERS:
             told = renewed.get(lease)
             if not told or now - datetime.fromisoformat(told) > _FRESH:
                 return False
@@ -68,8 +70,8 @@ class ControlPlane:
     def leaderless(self) -> Iterator[None]:
         """Empty the leases for the length of a block, then give them back to their holders.
 
-        For a copy of the disks: a holder in the copy would make the controllers that boot from
-        it wait fifteen seconds for somebody long gone.
+        Whoever calls holds the leaders still. This is for a copy of the disks: a holder in it would
+        make the controllers that boot from it wait fifteen seconds for somebody long gone.
         """
         holders = self._leases("holderIdentity")
         for lease in holders:

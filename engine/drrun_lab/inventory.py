@@ -26,6 +26,8 @@ def inventory_text(layout: Layout, folder: Path, cluster_uid: str = "") -> str:
     if layout.spec.kube:
         balancers = tuple(host for host in layout.hosts if host.role == "load_balancer")
         lines += [_group("control_plane", members), _group("load_balancer", balancers)]
+    if layout.spares:
+        lines.append(_group("spare", layout.spares))
     return "\n".join(lines) + "\n"
 
 

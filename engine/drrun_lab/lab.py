@@ -18,7 +18,7 @@ from drrun.errors import LabError
 from drrun_lab import network, provision
 from drrun_lab.access import Access, sshd_answers
 from drrun_lab.cache import locked
-from drrun_lab.control_plane import ControlPlane
+from drrun_lab.control_plane import LEADERS, ControlPlane
 from drrun_lab.inventory import inventory_text
 from drrun_lab.keys import SshKey
 from drrun_lab.layout import LabHost, LabSpec, Layout, checked_name
@@ -163,11 +163,13 @@ class Lab:
             return
         self._progress.say("waiting for /readyz of the API servers")
         for host in (*self.layout.members, self.hosts[-1]):
+            balances = host.role == "load_balancer"
+            serving = ["haproxy"] if balances else ["etcd", "kube-apiserver"]
             until(
                 partial(self._access.ready, host.address),
                 timeout=timeout,
                 awaiting=f"/readyz on {host.name} ({host.address}:6443)",
-                evidence=lambda: self._journals(self.layout.members),
+                evidence=partial(self._journals, [host], serving),
             )
         self._progress.say("the API servers are ready, through the load balancer as well")
         if not controllers:
@@ -176,7 +178,7 @@ class Lab:
             self._control_plane.works,
             timeout=timeout,
             awaiting="a controller manager and a scheduler that hold their leases",
-            evidence=lambda: self._journals(self.layout.members),
+            evidence=partial(self._journals, self.layout.members, LEADERS),
         )
         self._progress.say("the controllers work")
 
@@ -284,6 +286,9 @@ class Lab:
         uid = self._control_plane.uid() if kube else ""
         with ExitStack() as still:
             if kube:
+                # A leader that ran on would take its lease again before the disks are copied.
+                for host in self.layout.members:
+                    still.enter_context(self._machine(host).cgroup.stopped(*LEADERS))
                 still.enter_context(self._control_plane.leaderless())
             for host in self.hosts:
                 still.enter_context(self._machine(host).cgroup.frozen())
@@ -316,17 +321,19 @@ class Lab:
                 partial(self._active, host, "etcd"),
                 timeout=timeout,
                 awaiting=f"etcd on {host.name}",
-                evidence=lambda: self._journals(self.layout.members),
+                evidence=partial(self._journals, [host], ["etcd"]),
             )
         self._progress.say("etcd is up on all members")
 
     def _active(self, host: LabHost, unit: str) -> bool:
         return self.ssh(host.name, f"systemctl -q is-active {unit}").returncode == 0
 
-    def _journals(self, hosts: Iterable[LabHost]) -> str:
-        script = (
-            "systemctl --no-pager list-units --state=failed,activating --plain --no-legend;"
-            "journalctl --no-pager -n 12 -u etcd -u 'kube-*' | cut -c1-300"
+    def _journals(self, hosts: Iterable[LabHost], units: Iterable[str]) -> str:
+        """State and last lines of some units: the reason why a host is waited for in vain."""
+        script = "".join(
+            f"echo {unit}: $(systemctl is-active {unit});"
+            f"journalctl --no-pager -n 12 -u {unit} | cut -c1-300;"
+            for unit in units
         )
         return "\n".join(f"{host.name}:\n{self.ssh(host.name, script).stdout}" for host in hosts)
 

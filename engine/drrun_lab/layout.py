@@ -17,24 +17,28 @@ from drrun.errors import LabError
 EtcdLine = Literal["3.5", "3.4"]
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _MOST_HOSTS = 9
-_FIRST_CONTROL_PLANE, _LOAD_BALANCER, _CONTROLLER = 11, 10, 1
+_FIRST_SPARE, _FIRST_CONTROL_PLANE, _LOAD_BALANCER, _CONTROLLER = 31, 11, 10, 1
 
 
 @dataclass(frozen=True, slots=True)
 class LabSpec:
     """What to build: `hosts` control-plane hosts, each an etcd member, of one etcd line.
 
-    Without `kube` there is neither an API server nor a load balancer. Raises LabError when the
-    numbers make no lab.
+    Without `kube` there is neither an API server nor a load balancer. `spares` are hosts that have
+    all a member has (certificates, units, binaries) but run nothing: replacements for a dead one.
+    Raises LabError when the numbers make no lab.
     """
 
     hosts: int = 3
     etcd: EtcdLine = "3.5"
     kube: bool = True
+    spares: int = 0
 
     def __post_init__(self) -> None:
         if not 1 <= self.hosts <= _MOST_HOSTS:
             raise LabError(f"a lab has 1 to {_MOST_HOSTS} hosts, not {self.hosts}")
+        if not 0 <= self.spares <= _MOST_HOSTS:
+            raise LabError(f"a lab has 0 to {_MOST_HOSTS} spare hosts, not {self.spares}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,7 @@ class LabHost:
 
     name: str
     address: str
-    role: Literal["control_plane", "load_balancer"]
+    role: Literal["control_plane", "load_balancer", "spare"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +83,19 @@ class Layout:
         )
 
     @property
+    def spares(self) -> tuple[LabHost, ...]:
+        """The hosts that wait to replace a member."""
+        return tuple(
+            LabHost(f"sp{n + 1}", self._address(_FIRST_SPARE + n), "spare")
+            for n in range(self.spec.spares)
+        )
+
+    @property
     def hosts(self) -> tuple[LabHost, ...]:
         """All the hosts, the load balancer last."""
         if not self.spec.kube:
-            return self.members
-        return (*self.members, LabHost("lb", self.haproxy_address, "load_balancer"))
+            return (*self.members, *self.spares)
+        return (*self.members, *self.spares, LabHost("lb", self.haproxy_address, "load_balancer"))
 
     def host(self, name: str) -> LabHost:
         """Look a host up. Raises LabError that names the hosts there are."""

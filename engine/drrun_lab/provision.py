@@ -67,6 +67,9 @@ def host_files(
     files += _certificates(layout, host, credentials.authorities)
     if layout.spec.kube:
         files += _control_plane(layout, host, credentials)
+    if host.role == "spare":
+        # It has the units, and starts none of them.
+        files = [file for file in files if not file.link]
     return tuple(files)
 
 

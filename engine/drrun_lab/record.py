@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Literal, Self
@@ -36,12 +36,11 @@ class LabRecord:
 
     def write(self, folder: Path) -> None:
         """Keep the record in a lab's folder, whole or not at all."""
-        spec = self.layout.spec
         content = {
             "drrun_lab": _VERSION,
             "name": self.layout.name,
             "subnet": str(self.layout.subnet),
-            "spec": {"hosts": spec.hosts, "etcd": spec.etcd, "kube": spec.kube},
+            "spec": asdict(self.layout.spec),
             "layers": [str(layer) for layer in self.layers],
             "versions": dict(self.versions),
             "stage": self.stage,

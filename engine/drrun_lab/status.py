@@ -35,7 +35,7 @@ def _lines(lab: Lab) -> Iterator[str]:
         words = ["on" if lab.running(host.name) else "off"]
         if words == ["on"]:
             words.append("sshd answers" if sshd_answers(host.address) else "sshd does not answer")
-            if layout.spec.kube:
+            if layout.spec.kube and host.role != "spare":
                 serves = access.ready(host.address)
                 words.append("API server ready" if serves else "API server not ready")
         yield f"  {host.name:<9}  {host.address:<15}  {', '.join(words)}"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from drrun.errors import LabError
 from drrun_lab import Lab, LabSpec, Progress
 from drrun_lab.cgroups import HostCgroup
 from drrun_lab.commands import run
@@ -124,6 +125,15 @@ def test_a_cut_host_is_silent_to_everybody_and_runs_on(lab: Lab) -> None:
     finally:
         lab.mend("cp2")
     assert _say(lab, "cp2", BOOT_ID) == before
+
+
+def test_a_wait_in_vain_shows_the_journals(lab: Lab) -> None:
+    """Which host, which port, and what its units said last: nobody logs in to find out."""
+    _say(lab, "cp2", "systemctl stop kube-apiserver")
+    with pytest.raises(LabError, match="in vain for /readyz on cp2") as caught:
+        lab.wait_ready(timeout=1)
+    assert "kube-apiserver: inactive" in caught.value.message
+    assert "Stopped kube-apiserver.service" in caught.value.message
 
 
 def test_reset_forgets_whatever_was_done(lab: Lab) -> None:

@@ -22,6 +22,7 @@ pytestmark = [
 ]
 OLD = LabSpec(hosts=1, etcd="3.4", kube=False)
 NEW = LabSpec(hosts=1, etcd="3.5", kube=False)
+WITH_SPARE = LabSpec(hosts=1, etcd="3.5", kube=False, spares=1)
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +67,26 @@ def test_an_etcd_lab_resets_too(old: Lab) -> None:
     assert old.ssh("cp1", f"{prefix} put a b").stdout == "OK\n"
     old.reset()
     assert old.ssh("cp1", f"{prefix} get a").stdout == ""
+
+
+def test_a_spare_can_become_a_member() -> None:
+    """It needs nothing from outside: its certificates are trusted, its unit is there."""
+    lab = Lab.up("labtest-spare", WITH_SPARE, progress=Progress(quiet=True))
+    etcd = "etcdctl --cacert=$P/ca.crt --cert=$P/server.crt --key=$P/server.key"
+    address = lab.layout.host("sp1").address
+    try:
+        assert lab.ssh("sp1", "systemctl is-active etcd").stdout == "inactive\n"
+        add = (
+            f"P=/etc/kubernetes/pki/etcd; {etcd} member add sp1 --peer-urls=https://{address}:2380"
+        )
+        assert lab.ssh("cp1", add).returncode == 0
+        join = (
+            f"sed -i '/^ETCD_INITIAL_CLUSTER=/s|\"$|,sp1=https://{address}:2380\"|' "
+            "/etc/default/etcd && systemctl start etcd && systemctl is-active etcd"
+        )
+        assert lab.ssh("sp1", join).stdout == "active\n"
+    finally:
+        lab.down()
 
 
 def test_an_up_that_was_killed_is_started_over() -> None:

@@ -99,3 +99,11 @@ def test_the_inventory_names_no_cluster_before_there_is_one() -> None:
     assert "cluster_uid" not in text
     assert "apiserver_lb" not in text
     assert text.endswith("groups:\n  etcd: [cp1]\n")
+
+
+def test_spares_are_hosts_but_no_members() -> None:
+    """A replacement is in a group of its own until a runbook makes it a member."""
+    layout = Layout("lab", LabSpec(hosts=1, spares=1), SUBNET)
+    assert [host.name for host in layout.hosts] == ["cp1", "sp1", "lb"]
+    assert [host.name for host in layout.members] == ["cp1"]
+    assert "  spare: [sp1]\n" in inventory_text(layout, Path("/s"))

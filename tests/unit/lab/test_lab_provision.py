@@ -100,6 +100,15 @@ def test_without_kubernetes_there_is_only_etcd(credentials: Credentials) -> None
     assert not kube
 
 
+def test_a_spare_has_every_unit_and_starts_none(credentials: Credentials) -> None:
+    """It waits with its certificates in place; joining is the runbook's work."""
+    files = _files(Layout("lab", LabSpec(spares=1), SUBNET), "sp1", credentials)
+    assert "etc/systemd/system/etcd.service" in files
+    assert "etc/kubernetes/pki/etcd/peer.key" in files
+    assert not [path for path in files if ".wants/" in path]
+    assert b'INITIAL_CLUSTER_STATE="existing"' in files["etc/default/etcd"].content
+
+
 def test_an_api_server_asks_its_own_etcd_first() -> None:
     """All members are listed, so that it outlives its own one; its own is the nearest."""
     unit = units.kube_apiserver(LAYOUT, LAYOUT.host("cp2"))
