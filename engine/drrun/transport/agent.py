@@ -39,11 +39,13 @@ class AgentSetting:
     """How the agent is run.
 
     `base` empty: /var/lib/drrun for root, else ~/.local/state/drrun. `shell` runs agent and jobs.
-    `boot_id` stands in for the host's, so that a test can pretend a reboot.
+    `cap`: bytes of a stream that the host keeps of one job. `boot_id` stands in for the host's,
+    so that a test can pretend a reboot.
     """
 
     base: str = ""
     shell: tuple[str, ...] = ("/bin/sh",)
+    cap: int = protocol.OUTPUT_CAP
     boot_id: str = ""
 
     def opening(self, nonce: str) -> bytes:

@@ -21,21 +21,21 @@ boot() { # BOOT: this boot's id; FAKE_BOOT stands in for it in tests of a reboot
   [ -n "$BOOT" ] || read -r BOOT </proc/sys/kernel/random/boot_id || BOOT=unknown
 }
 
-born() { # pid -> BORN: its start time; false when it is gone or a zombie (kill -0 likes zombies)
-  stat= BORN=
+born() { # pid -> BORN: its start time, GROUP; false for the dead and for zombies
+  stat= BORN= GROUP=
   while IFS= read -r part; do stat="$stat$part "; done </proc/"$1"/stat || return 1
   stat=${stat##*)} # the name before it may hold blanks and brackets
   # shellcheck disable=SC2086
   set -- $stat
   case ${1:-Z} in Z | X) return 1 ;; esac
-  BORN=${20}
+  GROUP=$3 BORN=${20}
 }
 alive() { number "$1" && born "$1" && [ "$BORN" = "$2" ]; }
 
 settle() { # onto the disk: these files and directories only, never a global sync beside an etcd
   [ "$DURABLE" = 1 ] || return 0
-  if [ "$SYNC" = file ]; then sync "$@" && return; fi
-  for one; do [ -d "$one" ] || dd if=/dev/null of="$one" conv=notrunc,fsync || return; done
+  if [ "$SYNC" = file ]; then sync "$@"; return; fi
+  for one; do [ ! -f "$one" ] || dd if=/dev/null of="$one" conv=notrunc,fsync || return; done
 }
 
 publish() { # file text: the whole text or nothing, and only if nobody was first
@@ -76,6 +76,7 @@ look() { # STATE of the job in $J, from its files
 state() { # an exit is published before its supervisor dies: look again after a dead verdict
   look
   case $STATE in lost | orphan) [ ! -e "$J/exit" ] || look ;; esac
+  :
 }
 
 answer() { # out-from err-from limit: the header, then exactly the bytes it announces
@@ -97,21 +98,24 @@ word() { printf '\n%s state=%s boot=%s why=%s\n' "$NONCE" "$1" "$BOOT" "$2"; }
 
 nap() { sleep 0.05 || sleep 1; }
 
-hold() { # milliseconds: until the supervisor is gone, or that long
-  left=$(($1 / 50))
+tick() { # NOW: hundredths of a second since boot
+  read -r up rest </proc/uptime
+  NOW=${up%.*}${up#*.}
+}
+
+hold() { # milliseconds: until the job is over, or that long
+  tick
+  until=$((NOW + $1 / 10))
   if [ "$STATE" = running ] && [ -p "$J/done" ]; then
     # Opened for both first, so that opening for reading cannot block on a dead supervisor.
     exec 7<>"$J/done" 8<"$J/done" 7>&-
     timeout "$(($1 / 1000)).$(printf %03d $(($1 % 1000)))" cat <&8 >/dev/null
-    code=$?
     exec 8<&-
-    case $code in 0 | 124 | 137 | 143) return ;; esac
   fi
-  while [ "$left" -gt 0 ]; do
+  while state; do # a supervisor that was killed closes `done` while it still dies
+    case $STATE in running | orphan) tick ;; *) return ;; esac
+    [ "$NOW" -lt "$until" ] || return
     nap
-    state
-    case $STATE in running | orphan) ;; *) return ;; esac
-    left=$((left - 1))
   done
 }
 
@@ -159,10 +163,16 @@ launch() { # epoch timeout-ms durable cap-bytes size witness, then the script's 
   answer 0 0 1048576
 }
 
+peopled() { # group: does anybody but zombies live in it? (kill -0 counts zombies)
+  kill -0 -"$1" || return
+  for one in /proc/[0-9]*; do born "${one##*/}" && [ "$GROUP" = "$1" ] && return; done
+  return 1
+}
+
 end_group() { # pid tenths: TERM, that long, KILL. The group is watched all the while: no reuse
   kill -TERM -"$1" || return 0
   left=$2
-  while kill -0 -"$1"; do
+  while peopled "$1"; do
     [ "$left" -gt 0 ] || { kill -KILL -"$1"; return; }
     left=$((left - 1))
     sleep 0.1 || { sleep 1; left=$((left - 9)); }
@@ -181,8 +191,7 @@ stop() { # grace-ms
     if read -r where pid since <"$J/child" && [ "$where" = "$BOOT" ] && alive "$pid" "$since"; then
       end_group "$pid" $(($1 / 100))
     fi
-    hold 3000
-    state ;;
+    hold 3000 ;;
   esac
   answer 0 0 0
 }
@@ -268,7 +277,7 @@ serve() { # nonce base sha: answer requests until stdin ends. One request, one a
     launch) launch "$@" ;;
     poll)
       state
-      case $STATE in running | orphan) [ "$3" = 0 ] || { hold "$3"; state; } ;; esac
+      case $STATE in running | orphan) [ "$3" = 0 ] || hold "$3" ;; esac
       answer "$1" "$2" "$4" ;;
     kill) stop "$1" ;;
     abandon) abandon "$1" ;;
@@ -284,7 +293,7 @@ serve() { # nonce base sha: answer requests until stdin ends. One request, one a
 # ---- the supervisor: its own session, one a job ------------------------------------------------
 
 drain() { # stream: neither a full disk nor a flood may hurt the command that writes
-  exec 5>&- 6>&- 9>&-
+  exec 3<&- 4<&- 5>&- 6>&- 9>&-
   (
     ulimit -f "$((CAP / UNIT))"
     trap '' XFSZ
@@ -300,7 +309,7 @@ drain() { # stream: neither a full disk nor a flood may hurt the command that wr
 }
 
 watchdog() { # milliseconds: ends the job's group even when nobody asks any more
-  exec 5>&- 6>&- 9>&-
+  exec 3<&- 4<&- 5>&- 6>&- 9>&-
   nap= late=
   trap '[ -n "$late" ] || { kill $nap; exit; }' TERM
   sleep "$(($1 / 1000)).$(printf %03d $(($1 % 1000)))" &
@@ -314,7 +323,7 @@ watchdog() { # milliseconds: ends the job's group even when nobody asks any more
 }
 
 timer() { # seconds: says so on the event pipe
-  exec 5>&- 6>&- 9>&-
+  exec 3<&- 4<&- 5>&- 6>&- 9>&-
   nap=
   trap 'kill $nap; exit' TERM
   sleep "$1" &
@@ -365,17 +374,19 @@ sup() { # base run token epoch timeout-ms durable cap sync session shell fake-bo
   publish "$J/start" "$BOOT $$ $BORN $epoch $(date -u +%s)" || exit 3
   settle "$J/start" "$J" "$R" || exit 3
   exec >/dev/null
-  # Held for both, so that no opening of a pipe below can block; 5 and 6 close once all are open.
-  exec 5<>"$J/o" 6<>"$J/e" 7<>"$J/event"
-  drain out <"$J/o" &
-  drain err <"$J/e" &
+  # Opened here, both ends, before anything can write: no opening blocks, no byte is lost.
+  exec 7<>"$J/event"
+  exec 8<>"$J/o" 3<"$J/o" 5>"$J/o" 8>&-
+  exec 8<>"$J/e" 4<"$J/e" 6>"$J/e" 8>&-
+  drain out <&3 &
+  drain err <&4 &
   # shellcheck disable=SC2016,SC2086
   (
     trap - TERM INT HUP
     exec $SESSION $SH -c "$CHILD" drrun "$J" "$BOOT" "$SH"
-  ) </dev/null >"$J/o" 2>"$J/e" 5>&- 6>&- 7>&- 9>&- &
+  ) </dev/null >&5 2>&6 3<&- 4<&- 5>&- 6>&- 7>&- 9>&- &
   child=$!
-  exec 5>&- 6>&-
+  exec 3<&- 4<&- 5>&- 6>&-
   [ "$late" = 0 ] || { watchdog "$late" & dog=$!; }
   while :; do # a trapped signal ends `wait` early
     wait "$child"

@@ -22,6 +22,12 @@ class Keys:
 
     hop: Hop
     notes: list[str] = field(default_factory=list)
+    agent: paramiko.Agent | None = None
+
+    def close(self) -> None:
+        """Let go of the ssh agent; its keys sign no more."""
+        if self.agent is not None:
+            self.agent.close()
 
     def __iter__(self) -> Iterator[tuple[str, paramiko.PKey]]:
         seen: set[bytes] = set()
@@ -67,8 +73,8 @@ class Keys:
         if not self.hop.agent:
             return
         try:
-            agent = paramiko.Agent()
-            keys = agent.get_keys()
+            self.agent = paramiko.Agent()
+            keys = self.agent.get_keys()
         except (paramiko.SSHException, OSError) as exc:
             self.notes.append(f"the ssh agent did not answer: {exc}")
             return
@@ -91,6 +97,14 @@ def _public(path: str) -> bytes | None:
 def log_in(transport: paramiko.Transport, hop: Hop, deadline: Deadline) -> None:
     """Authenticate. Raises AuthError naming what was tried, Unreachable when the line broke."""
     keys = Keys(hop)
+    try:
+        _try_each(transport, keys, deadline)
+    finally:
+        keys.close()
+
+
+def _try_each(transport: paramiko.Transport, keys: Keys, deadline: Deadline) -> None:
+    hop = keys.hop
     tried: list[str] = []
     for label, key in keys:
         if len(tried) == TRIES:

@@ -66,7 +66,9 @@ class Connection:
         """Hang up."""
         self.cut()
         for transport in reversed(self.transports):
-            transport.close()
+            # The inner ones say goodbye through the outer ones, which are gone.
+            with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+                transport.close()
         self.root.close()
 
 
@@ -204,7 +206,7 @@ def _handshake(
     known = KnownHosts.load(hop.known_hosts)
     transport = paramiko.Transport(sock, disabled_algorithms=_WEAK)
     try:
-        _prefer(transport, known.of(hop.key_name, hop.port))
+        _prefer(transport, known.expected(hop.key_name, hop.port))
         transport.banner_timeout = transport.handshake_timeout = deadline.need()
         transport.start_client(timeout=deadline.need())
         if not transport.initial_kex_done:

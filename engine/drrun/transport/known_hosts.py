@@ -105,6 +105,10 @@ class KnownHosts:
         mine = [key for key in self.keys if not key.marker and key.names(name)]
         return tuple(sorted(mine, key=_rank))
 
+    def expected(self, host: str, port: int) -> tuple[KnownKey, ...]:
+        """The keys that may be shown: the host's on this port, else those of its bare name."""
+        return self.of(host, port) or self.of(host, 22)
+
     def authorities(self, host: str, port: int) -> tuple[KnownKey, ...]:
         """The certificate authorities that may speak for a host."""
         name = lookup_name(host, port)

@@ -23,6 +23,7 @@ class Lanes:
         self._limit = limit
         self._busy = 0
         self._idle: list[AgentShell] = []
+        self._closed = False
         self._changed = threading.Condition()
 
     @contextmanager
@@ -50,8 +51,9 @@ class Lanes:
             self._give(kept)
 
     def close(self) -> None:
-        """End the idle agents."""
+        """End the idle agents; busy ones end when they are given back."""
         with self._changed:
+            self._closed = True
             idle, self._idle = self._idle, []
         for agent in idle:
             agent.close()
@@ -85,6 +87,9 @@ class Lanes:
     def _give(self, agent: AgentShell | None) -> None:
         with self._changed:
             self._busy -= 1
-            if agent is not None:
+            if agent is not None and not self._closed:
                 self._idle.append(agent)
+                agent = None
             self._changed.notify()
+        if agent is not None:
+            agent.close()

@@ -79,7 +79,7 @@ class ShellLine:
 
     def launch(self, job: Job) -> JobReport:
         """Claim the job on the host and start it; on a token already claimed, only report it."""
-        request = protocol.launch(job)
+        request = protocol.launch(job, self._setting.cap)
         with self._agent(self._patience) as (agent, deadline):
             why = agent.settle_in(deadline)
             if why:

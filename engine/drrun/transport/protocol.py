@@ -113,7 +113,7 @@ def split_answer(data: bytes, nonce: str) -> tuple[Header, int] | None:
     return parse_header(line), end + 1
 
 
-def launch(job: Job) -> Request:
+def launch(job: Job, cap: int = OUTPUT_CAP) -> Request:
     """Claim and start. Raises Refused on a NUL byte: a shell would silently drop it."""
     if b"\0" in job.script:
         raise Refused(
@@ -125,7 +125,7 @@ def launch(job: Job) -> Request:
         str(_epoch(job.epoch)),
         str(_millis(job.timeout)),
         str(int(job.durable)),
-        str(OUTPUT_CAP),
+        str(cap),
         str(len(job.script)),
         _word(str(job.witness)),
     )

@@ -236,7 +236,7 @@ class SshTransport:
         """The best known host key. Raises HostKeyError when none is known."""
         hops = route(target)
         known = KnownHosts.load(hops[-1].known_hosts)
-        keys = known.of(hops[-1].key_name, hops[-1].port)
+        keys = known.expected(hops[-1].key_name, hops[-1].port)
         if not keys:
             raise HostKeyError(
                 f"{target.name}: no host key of {hops[-1]} is known",
