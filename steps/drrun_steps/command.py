@@ -1,0 +1,63 @@
+"""One program with its arguments; no shell in between.
+
+Nobody but the author can say what a command does, so that it is never repeated by itself: a lost
+result is unknown until a person, or `check`, says what became of it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drrun.spi import Effect, Fact, Host, HostStep, Outputs, Repeat, Reply, Step, argv
+from drrun_steps.fields import Listed, Numbers
+from drrun_steps.probes import CommandCheck
+
+
+class Run(HostStep):
+    """Run one program. Never sent a second time unless `check` says that it has not been done.
+
+    `argv` is a list: each element is one word, whatever blanks or quotes are in it. There is no
+    undo; write the reverse as a step of its own.
+    """
+
+    uses = "command"
+    effect = Effect.CHANGE
+    repeat = Repeat.NEVER
+    outputs = ("stdout",)
+
+    argv: Listed
+    """The program and its arguments."""
+    check: Listed = ()
+    """A read-only command that ends with 0 when this need not be done (any more)."""
+    exits: Numbers = (0,)
+    """Exits that are a success."""
+    touches: Listed = ()
+    """Components that it may change, as service:etcd: what is known of them is forgotten."""
+    timeout: str = "10m"
+    """How long it may take; a command that was killed is unknown, not failed."""
+
+    def run(self, host: Host) -> Outputs:
+        """Look at `check`, then run it once."""
+        fact = CommandCheck(self.check)
+        done = host.read(fact) if self.check else False
+        if done:
+            return {"stdout": ""}
+        stdout = host.change(
+            "run",
+            argv(*self.argv),
+            sets={fact: True} if self.check else None,
+            touches=self.touches,
+            returns=_text,
+            repeat=Repeat.CHECK if self.check else Repeat.NEVER,
+            timeout=self.timeout,
+            exits=self.exits,
+        )
+        return {"stdout": stdout}
+
+
+def _text(reply: Reply) -> str:
+    return reply.text.strip()[:4096]
+
+
+STEPS: tuple[type[Step], ...] = (Run,)
+FACTS: tuple[type[Fact[Any]], ...] = (CommandCheck,)

@@ -1,0 +1,62 @@
+"""A file of the controller, copied to hosts and verified by its sha256."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from drrun.spi import Done, Effect, Fact, Host, HostStep, Outputs, Repeat, Step, sh
+
+_ASIDE = 'if [ -e "$FILE" ] && [ ! -e "$ASIDE" ]; then cp -p -- "$FILE" "$ASIDE"; fi'
+_BACK = r"""
+set -eu
+if [ -e "$ASIDE" ]; then mv -f -- "$ASIDE" "$FILE"; else rm -f -- "$FILE"; fi
+"""
+
+
+class Copy(HostStep):
+    """Copy a file of the controller to the host, whole or not at all, verified by sha256.
+
+    What was there is set aside first; undo puts it back, or removes the copy where there was
+    nothing.
+    """
+
+    uses = "copy"
+    effect = Effect.CHANGE
+    repeat = Repeat.SAFE
+    outputs = ("sha256",)
+
+    source: str
+    """The file on the controller."""
+    dest: str
+    """The file on the host; its folder must exist."""
+    mode: str = "0600"
+    """Its mode, in octal, quoted."""
+    owner: str = ""
+    """user:group."""
+
+    def run(self, host: Host) -> Outputs:
+        """Set aside, copy."""
+        aside = f"{self.dest}.drrun-{host.run}"
+        host.change(
+            "set-aside",
+            sh(_ASIDE, FILE=self.dest, ASIDE=aside),
+            touches=(f"file:{aside}",),
+            repeat=Repeat.SAFE,
+        )
+        sha256 = host.put("copy", Path(self.source), self.dest, mode=self.mode, owner=self.owner)
+        return {"sha256": sha256}
+
+    def undo(self, host: Host, done: Done) -> None:
+        """Put back what was there."""
+        if done.did("copy", host.name):
+            host.change(
+                "put-back",
+                sh(_BACK, FILE=self.dest, ASIDE=f"{self.dest}.drrun-{host.run}"),
+                touches=(f"file:{self.dest}",),
+                repeat=Repeat.SAFE,
+            )
+
+
+STEPS: tuple[type[Step], ...] = (Copy,)
+FACTS: tuple[type[Fact[Any]], ...] = ()

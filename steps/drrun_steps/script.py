@@ -1,0 +1,80 @@
+"""A POSIX sh script. Its text is never templated: values go in as environment variables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from drrun.spi import Command, Effect, Fact, Host, HostStep, Outputs, Repeat, Reply, Step, sh
+from drrun_steps.fields import Listed, Numbers
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptCheck(Fact[bool]):
+    """Whether a read-only script ends with 0. It must change nothing: a dry-run runs it too."""
+
+    name: ClassVar[str] = "script.check"
+    text: str
+
+    def about(self) -> tuple[str, ...]:
+        """Its own text: the step that it checks sets it."""
+        return (f"check:{self.text}",)
+
+    def ask(self) -> Command:
+        """The script itself."""
+        return sh(self.text)
+
+    def parse(self, reply: Reply) -> bool:
+        """Its exit."""
+        return reply.exit == 0
+
+
+class Script(HostStep):
+    """Run a POSIX sh script. Never sent a second time unless `check` says it has not been done.
+
+    A value with a quote or a dollar in it stays a value, since it travels in `env` and the text
+    is sent as it stands. There is no undo; write the reverse as a step of its own.
+    """
+
+    uses = "script"
+    effect = Effect.CHANGE
+    repeat = Repeat.NEVER
+    outputs = ("stdout",)
+
+    text: str
+    """The script. Begin it with `set -eu`: otherwise only its last command decides."""
+    env: Mapping[str, str] = Field(default_factory=dict)
+    """Environment variables, which may be templates."""
+    check: str = ""
+    """A read-only script that ends with 0 when this need not be done (any more)."""
+    exits: Numbers = (0,)
+    """Exits that are a success."""
+    touches: Listed = ()
+    """Components that it may change, as service:etcd: what is known of them is forgotten."""
+    timeout: str = "10m"
+    """How long it may take; a script that was killed is unknown, not failed."""
+
+    def run(self, host: Host) -> Outputs:
+        """Look at `check`, then run it once."""
+        fact = ScriptCheck(self.check)
+        done = host.read(fact) if self.check else False
+        if done:
+            return {"stdout": ""}
+        stdout = host.change(
+            "run",
+            Command(text=self.text, env=self.env),
+            sets={fact: True} if self.check else None,
+            touches=self.touches,
+            returns=lambda reply: reply.text.strip()[:4096],
+            repeat=Repeat.CHECK if self.check else Repeat.NEVER,
+            timeout=self.timeout,
+            exits=self.exits,
+        )
+        return {"stdout": stdout}
+
+
+STEPS: tuple[type[Step], ...] = (Script,)
+FACTS: tuple[type[Fact[Any]], ...] = (ScriptCheck,)
