@@ -42,9 +42,9 @@ class HostCgroup:
         """Process ids of everything in the cgroup and below it."""
         found: set[int] = set()
         for folder in self.folders:
-            for procs in folder.rglob("cgroup.procs"):
+            for below in _with_all_below(folder):
                 with suppress(OSError):
-                    found |= {int(word) for word in procs.read_text().split()}
+                    found |= {int(pid) for pid in (below / "cgroup.procs").read_text().split()}
         return found - {0}
 
     def kill(self, *, timeout: float = 10) -> None:
@@ -62,10 +62,9 @@ class HostCgroup:
     def remove(self) -> None:
         """Remove the empty cgroup with all below it. Idempotent."""
         for folder in self.folders:
-            below = sorted((p for p in folder.rglob("*") if p.is_dir()), reverse=True)
-            for path in (*below, folder):
+            for below in reversed(_with_all_below(folder)):
                 with suppress(OSError):
-                    path.rmdir()
+                    below.rmdir()
 
     def left(self) -> bool:
         """Whether any folder of the cgroup is still there."""
@@ -103,6 +102,14 @@ class HostCgroup:
             if (switch := folder / "cgroup.freeze").exists():
                 _switch(switch, folder / "cgroup.events", f"{int(frozen)}")
                 return
+
+
+def _with_all_below(folder: Path) -> list[Path]:
+    """A folder and all folders below it, parents first; those that vanish meanwhile are left out.
+
+    A host that boots or reboots makes and removes cgroups while this looks.
+    """
+    return [Path(path) for path, _, _ in os.walk(folder)]
 
 
 def _comm(pid: int) -> str:
