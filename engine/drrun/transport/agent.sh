@@ -6,15 +6,14 @@
 #
 # Rule 1: what decides is mkdir(2) and link(2), never a look before a leap.
 # Rule 2: a process is known by boot id, pid and start time; a pid alone is nobody.
-# Rule 3: a program started costs a millisecond: builtins first.
-# Rule 4: no child may inherit descriptor 9: it closes when the supervisor dies, however it dies.
-set -u
-umask 077
+# Rule 3: no child may inherit descriptor 9: it closes when the supervisor dies, however it dies.
+set -u; umask 077
 case :$PATH: in *:/usr/sbin:*) ;; *) PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin ;; esac
 UNIT=512
 [ -z "${BASH_VERSION:-}" ] || { set +o posix; UNIT=1024; } # bash counts `ulimit -f` in KiB
 
 number() { case ${1:-x} in *[!0-9]*) return 1 ;; esac; }
+nap() { sleep 0.05 || sleep 1; }
 
 boot() { # BOOT: this boot's id; FAKE_BOOT stands in for it in tests of a reboot
   BOOT=${FAKE_BOOT:-}
@@ -40,7 +39,9 @@ settle() { # onto the disk: these files and directories only, never a global syn
 
 publish() { # file text: the whole text or nothing, and only if nobody was first
   count=$((count + 1))
-  printf '%s\n' "$2" >"$1.$NONCE.$count" && ln "$1.$NONCE.$count" "$1"
+  printf '%s\n' "$2" >"$1.$NONCE.$count" && ln "$1.$NONCE.$count" "$1" && return
+  rm -f "$1.$NONCE.$count"
+  return 1
 }
 
 outranked() { # epoch: has a higher one been published for this run?
@@ -60,8 +61,8 @@ look() { # STATE of the job in $J, from its files
   CODE= CUT=0 LATE=0 OUT= ERR=
   [ ! -e "$J/out.cut" ] && [ ! -e "$J/err.cut" ] || CUT=1
   [ ! -e "$J/late" ] || LATE=1
-  if [ ! -d "$J" ]; then STATE=absent; return; fi
-  if [ ! -e "$J/start" ]; then STATE=claimed; return; fi
+  [ -d "$J" ] || { STATE=absent; return; }
+  [ -e "$J/start" ] || { STATE=claimed; return; }
   read -r where pid since rest <"$J/start" || where=
   case $where in
   abandoned) STATE=abandoned WHY="$pid $since" ;;
@@ -95,8 +96,6 @@ answer() { # out-from err-from limit: the header, then exactly the bytes it anno
   [ "$e" = 0 ] || tail -c +$(($2 + 1)) "$J/err" | head -c "$e"
 }
 word() { printf '\n%s state=%s boot=%s why=%s\n' "$NONCE" "$1" "$BOOT" "$2"; }
-
-nap() { sleep 0.05 || sleep 1; }
 
 tick() { # NOW: hundredths of a second since boot
   read -r up rest </proc/uptime
@@ -226,21 +225,19 @@ fence() { # epoch holder: raise the run's epoch, then take the host's lock
     [ -n "$owner" ] || { word failed "cannot write $R/fence/$1"; return; }
     [ "$owner" = "$2" ] || { word fenced "epoch $1 belongs to $owner"; return; }
   fi
-  rm -f "$R/fence/"*."$NONCE".*
   outranked "$1" && { word fenced "a higher epoch was published"; return; }
   mine="$run $1 $2 $(date -u +%Y-%m-%dT%H:%M:%SZ)"
-  if ! publish "$B/lock" "$mine"; then
+  publish "$B/lock" "$mine" || {
     holder=
     [ ! -e "$B/lock" ] || read -r holder rest <"$B/lock"
-    if [ -z "$holder" ]; then word failed "cannot write $B/lock"
-    elif [ "$holder" != "$run" ]; then word locked "$holder $rest"
-    elif printf '%s\n' "$mine" >"$B/lock.$NONCE" && mv -f "$B/lock.$NONCE" "$B/lock"; then word held ""
-    else word failed "cannot write $B/lock"; fi
-  else
-    word held ""
-  fi
-  rm -f "$B"/lock."$NONCE".*
+    [ -z "$holder" ] || [ "$holder" = "$run" ] || { word locked "$holder $rest"; return; }
+    # Ours, of an older epoch: replaced whole.
+    [ -n "$holder" ] && printf '%s\n' "$mine" >"$B/lock.$NONCE" &&
+      mv -f "$B/lock.$NONCE" "$B/lock" || { word failed "cannot write $B/lock"; return; }
+  }
+  rm -f "$B"/lock."$NONCE".* "$R/fence/"*."$NONCE".*
   settle "$R/fence/$1" "$B/lock" "$R/fence" "$R" "$B" || :
+  word held ""
 }
 
 release() { # epoch: moved aside before it is judged, so that a newer lock is never taken for ours
@@ -261,7 +258,7 @@ install() { # size: this very text, for supervisors; the name is its content
   word failed "cannot write $A"
 }
 
-serve() { # nonce base sha: answer requests until stdin ends. One request, one answer, in turn
+serve() { # nonce base sha: answer requests, one at a time, until stdin ends
   NONCE=$1 B=$2 A=$2/agent-$3.sh count=0 DURABLE=1
   exec 2>/dev/null
   boot
@@ -294,17 +291,9 @@ serve() { # nonce base sha: answer requests until stdin ends. One request, one a
 
 drain() { # stream: neither a full disk nor a flood may hurt the command that writes
   exec 3<&- 4<&- 5>&- 6>&- 9>&-
-  (
-    ulimit -f "$((CAP / UNIT))"
-    trap '' XFSZ
-    exec cat 7>&-
-  ) >>"$J/$1"
+  (ulimit -f "$((CAP / UNIT))"; trap '' XFSZ; exec cat 7>&-) >>"$J/$1"
   cut=$?
-  if [ "$cut" != 0 ]; then
-    cut=1
-    : >"$J/$1.cut"
-    cat >/dev/null
-  fi
+  [ "$cut" = 0 ] || { cut=1; : >"$J/$1.cut"; cat >/dev/null; }
   echo "drained $cut" >&7
 }
 

@@ -21,6 +21,7 @@ from drrun.ports import Job
 from drrun.transport.agent import AgentSetting
 from drrun.transport.line import ShellLine
 from drrun.transport.local import LocalTransport
+from drrun.transport.ssh import SshTransport
 from drrun.values import Digest, HostName
 
 SHELLS = {
@@ -212,3 +213,40 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     folder = Path(tmp_path_factory.mktemp("sshd", numbered=True))
     with running_sshd(folder) as server:
         yield server
+
+
+@pytest.fixture
+def transport(tmp_path: Path) -> SshTransport:
+    """An SSH transport whose agents keep their jobs in the test's own folder."""
+    return SshTransport(AgentSetting(base=str(tmp_path / "base")), patience=15)
+
+
+@pytest.fixture(scope="session")
+def accounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    """An sshd with three accounts that are not root: none, free and password are their sudo."""
+    if os.geteuid() or not shutil.which("sudo") or not shutil.which("useradd"):
+        pytest.skip("needs root, sudo and useradd")
+    rules = Path("/etc/sudoers.d/drrun-test")
+    names = {kind: f"drrt-{kind}" for kind in ("none", "free", "pass")}
+    hashed_password = subprocess.run(
+        ["openssl", "passwd", "-6", "s3cret"], capture_output=True, check=True
+    ).stdout.decode()
+    home = Path(f"/tmp/drrun-test-{os.getpid()}")
+    home.mkdir(mode=0o755)
+    try:
+        for name in names.values():
+            argv = ["useradd", "-M", "-d", str(home), "-s", "/bin/sh", "-p"]
+            subprocess.run([*argv, hashed_password.strip(), name], check=True)
+        rules.write_text(
+            f"Defaults:{names['free']} use_pty\n{names['free']} ALL=(ALL) NOPASSWD: ALL\n"
+            f"{names['pass']} ALL=(ALL) ALL\n"
+        )
+        rules.chmod(0o440)
+        with running_sshd(home) as server:
+            server.extra = names
+            yield server
+    finally:
+        rules.unlink(missing_ok=True)
+        for name in names.values():
+            subprocess.run(["userdel", name], check=False, capture_output=True)
+        shutil.rmtree(home, ignore_errors=True)
