@@ -60,11 +60,7 @@ class Board:
         """The lines that this event leaves on the screen for good."""
         match event:
             case UnitStarted():
-                unit = self.plan.unit_of[event.unit]
-                self.lanes[event.unit] = Lane(event.unit, fold(unit.hosts), now, event.undo)
-                self._began.setdefault(unit.step, now)
-                if event.attempt > 1 and not event.undo:
-                    return [f"▶ {self._name(event.unit)}  attempt {event.attempt}"]
+                return self._unit_started(event, now)
             case UnitFinished():
                 return self._unit_finished(event, now)
             case ChangeIntended() if event.unit in self.lanes:
@@ -76,18 +72,22 @@ class Board:
                 return self._said(event)
         return []
 
+    def _unit_started(self, event: UnitStarted, now: float) -> list[str]:
+        unit = self.plan.unit_of[event.unit]
+        self.lanes[event.unit] = Lane(event.unit, fold(unit.hosts), now, event.undo)
+        self._began.setdefault(unit.step, now)
+        if event.attempt > 1 and not event.undo:
+            return [f"▶ {self._name(event.unit)}  attempt {event.attempt}"]
+        return []
+
     def _said(self, event: Event) -> list[str]:
         match event:
             case Noted():
                 return [f"    {self._hosts(event.unit)}│ {one_line(event.text, 300)}"]
             case Measured():
                 return [f"    {self._hosts(event.unit)}│ {event.name} = {event.value:g}"]
-            case ChangeLost():
-                why = one_line(event.why, 300)
-                return [f"? {self._name(event.unit)}  {event.host} {event.name}: not known: {why}"]
-            case Resolved():
-                why = one_line(event.why)
-                return [f"    {event.host}│ {event.verdict}, says {event.by}: {why}"]
+            case ChangeLost() | Resolved():
+                return [self._doubt(event)]
             case UndoStarted():
                 self.undoing = True
                 self._ended.clear()
@@ -97,6 +97,12 @@ class Board:
                 return [f"! {self._name(event.unit)}  point of no return: from here on no undo"]
             case _:
                 return []
+
+    def _doubt(self, event: ChangeLost | Resolved) -> str:
+        why = one_line(event.why, 300)
+        if isinstance(event, Resolved):
+            return f"    {event.host}│ {event.verdict}, says {event.by}: {why}"
+        return f"? {self._name(event.unit)}  {event.host} {event.name}: not known: {why}"
 
     def _unit_finished(self, event: UnitFinished, now: float) -> list[str]:
         self.lanes.pop(event.unit, None)
@@ -110,10 +116,8 @@ class Board:
             return [f"{head}  {event.outcome}  {took}: {safe(event.why)}"]
         units = self.plan.units_of[step]
         if self.undoing:
-            return [
-                f"✔ undo {self._name(event.unit)}  {self._hosts(event.unit)}  "
-                f"{event.why or event.outcome}  {span(event.seconds)}"
-            ]
+            told = f"{event.why or event.outcome}  {span(event.seconds)}"
+            return [f"✔ undo {self._name(event.unit)}  {self._hosts(event.unit)}  {told}"]
         if len(ended) < len(units) or not all(e.outcome.good for e in ended.values()):
             return []
         return [self._step_line(step, now)]

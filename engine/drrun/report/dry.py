@@ -196,7 +196,7 @@ def document(forecast: Forecast) -> dict[str, Json]:
             for s in plan.steps
         ],
         "units": [_unit_json(unit) for unit in forecast.units],
-        "coverage": {grade: number for grade, number in forecast.coverage().items()},
+        "coverage": {str(grade): number for grade, number in forecast.coverage().items()},
         "refused": bool(forecast.refusals),
         "exit_code": forecast.exit_code,
     }

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterable
 from datetime import datetime
+from typing import TypeAlias
 
 from drrun.journal.events import (
     Answered,
@@ -31,6 +32,9 @@ from drrun.journal.events import (
 from drrun.plan.plan import Plan
 from drrun.report.words import fold, one_line
 from drrun.values import Outcome, RunId, UnitId
+
+Told: TypeAlias = tuple[str, list[tuple[str, object]]]
+"""An event's name on a line, and its pairs."""
 
 _BARE = re.compile(r"[A-Za-z0-9_.,:;/@%+|()\[\]-]+")
 
@@ -66,9 +70,7 @@ def _where(plan: Plan, unit: UnitId) -> list[tuple[str, object]]:
     return [("step", found.step), ("host", fold(found.hosts).replace(" ", ","))]
 
 
-def _told(
-    plan: Plan, event: Event, *, verbose: bool
-) -> tuple[str, list[tuple[str, object]]] | None:
+def _told(plan: Plan, event: Event, *, verbose: bool) -> Told | None:
     match event:
         case UnitStarted():
             tries = event.attempt if event.attempt > 1 else ""
@@ -76,24 +78,29 @@ def _told(
             return name, [*_where(plan, event.unit), ("attempt", tries)]
         case UnitFinished():
             return _unit_finished(plan, event)
-        case Noted():
-            return "step.note", [*_where(plan, event.unit), ("text", event.text)]
-        case Measured():
-            pairs: list[tuple[str, object]] = [("name", event.name), ("value", event.value)]
-            return "step.measure", [*_where(plan, event.unit), *pairs]
-        case Answered() if verbose:
-            return "step.answer", [
-                *_where(plan, event.unit),
-                ("kind", event.kind),
-                ("asked", event.name),
-                ("answers", json.dumps(event.answers, ensure_ascii=False)),
-            ]
+        case Answered():
+            return _answer(plan, event) if verbose else None
+        case Noted() | Measured():
+            return _said(plan, event)
         case ChangeIntended() | ChangeFinished() | ChangeLost() | Resolved():
             return _change(plan, event)
     return _run(plan.run, event)
 
 
-def _unit_finished(plan: Plan, event: UnitFinished) -> tuple[str, list[tuple[str, object]]]:
+def _answer(plan: Plan, event: Answered) -> Told:
+    answers = json.dumps(event.answers, ensure_ascii=False)
+    pairs = [("kind", event.kind), ("asked", event.name), ("answers", answers)]
+    return "step.answer", [*_where(plan, event.unit), *pairs]
+
+
+def _said(plan: Plan, event: Noted | Measured) -> Told:
+    where = _where(plan, event.unit)
+    if isinstance(event, Noted):
+        return "step.note", [*where, ("text", event.text)]
+    return "step.measure", [*where, ("name", event.name), ("value", event.value)]
+
+
+def _unit_finished(plan: Plan, event: UnitFinished) -> Told:
     word = "ok" if event.outcome.good or event.outcome is Outcome.UNDONE else str(event.outcome)
     name = f"undo.host.{word}" if event.undo else f"step.host.{word}"
     return name, [
@@ -105,9 +112,7 @@ def _unit_finished(plan: Plan, event: UnitFinished) -> tuple[str, list[tuple[str
     ]
 
 
-def _change(
-    plan: Plan, event: ChangeIntended | ChangeFinished | ChangeLost | Resolved
-) -> tuple[str, list[tuple[str, object]]]:
+def _change(plan: Plan, event: ChangeIntended | ChangeFinished | ChangeLost | Resolved) -> Told:
     where = [("step", plan.unit_of[event.unit].step), ("host", event.host)]
     match event:
         case ChangeIntended():
@@ -123,21 +128,26 @@ def _change(
             return "change.resolved", [*where, ("verdict", event.verdict), *by]
 
 
-def _run(run: RunId, event: Event) -> tuple[str, list[tuple[str, object]]] | None:
+def _run(run: RunId, event: Event) -> Told | None:
+    pairs: list[tuple[str, object]]
     match event:
         case RunStarted():
-            pairs = [("runbook", event.runbook), ("inventory", event.inventory)]
-            return "run.started", [*pairs, ("operator", event.operator), ("plan", event.plan[:12])]
+            pairs = [
+                ("runbook", event.runbook),
+                ("inventory", event.inventory),
+                ("operator", event.operator),
+                ("plan", event.plan[:12]),
+            ]
         case RunAttached():
-            return "run.attached", [("epoch", event.epoch), ("operator", event.operator)]
+            pairs = [("epoch", event.epoch), ("operator", event.operator)]
         case RunDetached():
-            return "run.detached", [("why", event.why), ("next", f"drrun resume {run}")]
+            pairs = [("why", event.why), ("next", f"drrun resume {run}")]
         case RunFinished():
-            pairs2 = [("status", event.status), ("exit", event.exit_code), ("why", event.why)]
-            return "run.finished", pairs2
+            pairs = [("status", event.status), ("exit", event.exit_code), ("why", event.why)]
         case UndoStarted():
-            return "undo.started", [("why", event.why), ("operator", event.operator)]
+            pairs = [("why", event.why), ("operator", event.operator)]
         case PointOfNoReturn():
-            return "run.point-of-no-return", [("unit", event.unit)]
+            pairs = [("unit", event.unit)]
         case _:
             return None
+    return event.type, pairs

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from drrun.journal.state import Status
 from drrun.report.outage import goals, outage
 from drrun.report.story import Made, Phase, Story
-from drrun.report.words import columns, count, fold, one_line, safe
+from drrun.report.words import clock, columns, count, fold, one_line, safe
 from drrun.values import Effect, span
 
 ReadOutput = Callable[[str], bytes]
@@ -32,16 +32,16 @@ def status_line(story: Story) -> str:
 def phases(story: Story) -> list[str]:
     """The phases table: step, hosts, outcome, seconds."""
     rows = [["#", "step", "on", "outcome", "seconds"]]
-    for phase in story.phases:
-        rows.append(
-            [
-                str(phase.number),
-                phase.step.id,
-                fold(phase.step.hosts),
-                phase.outcome,
-                "" if phase.seconds is None else f"{phase.seconds:.1f}",
-            ]
-        )
+    rows += [
+        [
+            str(phase.number),
+            phase.step.id,
+            fold(phase.step.hosts),
+            phase.outcome,
+            "" if phase.seconds is None else f"{phase.seconds:.1f}",
+        ]
+        for phase in story.phases
+    ]
     lines = columns(rows, indent="")
     return [
         f"  {lines[0]}",
@@ -101,17 +101,24 @@ def totals(story: Story) -> str:
 
 def failure(story: Story, output: ReadOutput, source: Sequence[str] = ()) -> str:
     """Which step, where, why, its last words, the state of the rest, and the next commands."""
+    lines = troubles(story, output, source)
+    return "\n".join([*lines, f"  state {state(story)}", *next_moves(story)])
+
+
+def troubles(story: Story, output: ReadOutput, source: Sequence[str] = ()) -> list[str]:
+    """Each unit that ended badly: why, where in the runbook, and the last words of its command."""
     lines: list[str] = []
     for phase in story.phases:
-        bad = [(unit, record) for unit, record in phase.units if record.status in BAD]
-        for unit, record in bad:
+        for unit, record in phase.units:
+            if record.status not in BAD:
+                continue
             word = "undo failed" if record.status is Status.UNDO_FAILED else str(record.status)
-            lines.append(f"✘ {phase.number} {unit.id} {word}: {safe(record.why)}")
+            mark = "?" if record.status is Status.UNKNOWN else "✘"
+            lines.append(f"{mark} {phase.number} {unit.id} {word}: {safe(record.why)}")
             lines += _place(story, phase, source)
-            lines += _words(story, unit.id, output)
+            lines += [f"  {line}" for line in unit_words(story, unit.id, output)]
             lines += [f"  hint  {safe(hint)}" for hint in record.hint.splitlines()]
-    lines += [f"  state {state(story)}", *next_moves(story)]
-    return "\n".join(lines)
+    return lines
 
 
 def _place(story: Story, phase: Phase, source: Sequence[str]) -> list[str]:
@@ -122,21 +129,21 @@ def _place(story: Story, phase: Phase, source: Sequence[str]) -> list[str]:
     return found
 
 
-def _words(story: Story, unit: str, output: ReadOutput) -> list[str]:
+def unit_words(story: Story, unit: str, output: ReadOutput) -> list[str]:
     """The last lines on stderr (else stdout) of the unit's last change that did not end well."""
     made = _last_bad(story, unit)
     if made is None:
         return []
     if made.code is None:
         why = f": {safe(made.lost)}" if made.lost else ""
-        return [f"  {made.intent.host} {made.intent.name}: its end is not known{why}"]
+        return [f"{made.intent.host} {made.intent.name}: its end is not known{why}"]
     for stream in ("err", "out"):
         text = output(f"{made.intent.token}.{stream}").decode("utf-8", "replace")
         words = text.strip().splitlines()
         if words:
             last, name = words[-TAIL:], "stderr" if stream == "err" else "stdout"
             head = f"{made.intent.host} {made.intent.name} {name} ({len(last)} of {len(words)})"
-            return [f"  {head}:", *(f"    {one_line(word, 300)}" for word in last)]
+            return [f"{head}:", *(f"  {one_line(word, 300)}" for word in last)]
     return []
 
 
@@ -174,18 +181,7 @@ def next_moves(story: Story) -> list[str]:
     run, status = story.plan.run, story.status
     if status == "done":
         return []
-    rows: list[tuple[str, str]] = []
-    for phase in story.phases:
-        for unit, record in phase.units:
-            if record.status is Status.UNKNOWN and _lost(story, unit.id):
-                where = unit.host or "HOST"
-                rows.append(
-                    (
-                        f"drrun resolve {run} {phase.step.id} {where} --succeeded|--failed|--rerun "
-                        "--reason WHY",
-                        "after a look at the host",
-                    )
-                )
+    rows = _verdicts(story)
     if status != "undone":
         again = "go on undoing" if story.state.phase == "undo" else "take up what is left"
         rows.append((f"drrun resume {run}", again))
@@ -200,8 +196,22 @@ def next_moves(story: Story) -> list[str]:
     ]
 
 
-def _lost(story: Story, unit: str) -> bool:
-    return any(m.intent.unit == unit and m.lost and m.verdict is None for m in story.changes)
+def _verdicts(story: Story) -> list[tuple[str, str]]:
+    """The command for each lost result that waits for a person."""
+    return [
+        (
+            (
+                f"drrun resolve {story.plan.run} {phase.step.id} {made.intent.host} "
+                f"--succeeded|--failed|--rerun --reason WHY"
+            ),
+            "after a look at the host",
+        )
+        for phase in story.phases
+        for unit, record in phase.units
+        if record.status is Status.UNKNOWN
+        for made in story.changes
+        if made.intent.unit == unit.id and made.lost and made.verdict is None
+    ]
 
 
 def _can_undo(story: Story) -> bool:
@@ -215,6 +225,35 @@ def _undo_words(story: Story) -> str:
     cannot = [s.id for s in changed if not s.undoable and s.effect is not Effect.READ]
     words = f"undo {', '.join(can)}" if can else "end it"
     return words + (f"; {', '.join(cannot)} cannot be undone" if cannot else "")
+
+
+def record(story: Story, output: ReadOutput, source: Sequence[str] = ()) -> list[str]:
+    """What a text report adds to the status: troubles, changes, notes, figures, the chain."""
+    lines = ["", *troubles(story, output, source)] if _bad(story) else []
+    if story.changes:
+        rows = [["sent", "host", "change", "rc", "seconds", "command"]]
+        rows += [_change(story, made) for made in story.changes]
+        lines += ["", *columns(rows)]
+    lines += [f"  note {noted.unit}: {one_line(noted.text)}" for _, noted in story.notes]
+    lines += [f"  measure {m.unit}: {m.name} = {m.value:g}" for _, m in story.measures]
+    return [*lines, "", f"  {count(story.records, 'record')}, chain head {story.head}"]
+
+
+def _bad(story: Story) -> bool:
+    return any(record.status in BAD for record in story.state.units.values())
+
+
+def _change(story: Story, made: Made) -> list[str]:
+    intent = made.intent
+    way = "undo " if intent.undo else ""
+    return [
+        clock(made.began),
+        intent.host,
+        f"{way}{story.plan.unit_of[intent.unit].step}.{intent.name}",
+        "?" if made.code is None else str(made.code),
+        "" if made.seconds is None else f"{made.seconds:.1f}",
+        one_line(intent.preview, 80),
+    ]
 
 
 # --- where it stands ---------------------------------------------------------------------------
@@ -237,15 +276,15 @@ def status(story: Story) -> str:
 def runs(stories: Sequence[Story]) -> str:
     """The list of runs."""
     rows = [["run", "runbook", "inventory", "status", "took", "began (UTC)"]]
-    for story in stories:
-        rows.append(
-            [
-                story.plan.run,
-                story.plan.name,
-                story.plan.inventory_name,
-                story.status,
-                span(story.seconds),
-                story.began.strftime("%Y-%m-%d %H:%M:%S") if story.began else "",
-            ]
-        )
+    rows += [
+        [
+            story.plan.run,
+            story.plan.name,
+            story.plan.inventory_name,
+            story.status,
+            span(story.seconds),
+            story.began.strftime("%Y-%m-%d %H:%M:%S") if story.began else "",
+        ]
+        for story in stories
+    ]
     return "\n".join(columns(rows, indent=""))

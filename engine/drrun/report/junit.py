@@ -1,0 +1,70 @@
+"""A run as JUnit XML: a suite of units, for CI systems and dashboards."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree as ET
+
+from drrun.journal.state import Status, UnitRecord
+from drrun.plan.plan import Unit
+from drrun.report.story import Phase, Story
+from drrun.report.text import BAD, ReadOutput, unit_words
+from drrun.report.words import safe
+from drrun.values import Outcome
+
+
+def suite(story: Story, output: ReadOutput) -> str:
+    """The XML document."""
+    root = ET.Element(
+        "testsuite",
+        name=story.plan.name,
+        hostname=story.plan.inventory_name,
+        timestamp=story.began.strftime("%Y-%m-%dT%H:%M:%S") if story.began else "",
+        time=f"{story.seconds:.3f}",
+    )
+    properties = ET.SubElement(root, "properties")
+    for name, value in (("run", story.plan.run), ("status", story.status), ("chain", story.head)):
+        ET.SubElement(properties, "property", name=name, value=value)
+    counts = {"tests": 0, "failures": 0, "errors": 0, "skipped": 0}
+    for phase in story.phases:
+        for unit, record in phase.units:
+            kind = _case(root, story, phase, (unit, record), output)
+            counts["tests"] += 1
+            if kind:
+                counts[kind] += 1
+    for name, number in counts.items():
+        root.set(name, str(number))
+    ET.indent(root)
+    return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _case(
+    root: ET.Element,
+    story: Story,
+    phase: Phase,
+    which: tuple[Unit, UnitRecord],
+    output: ReadOutput,
+) -> str:
+    """One unit; gives the count that it adds to. A result that is not known is an error."""
+    unit, record = which
+    ends = [a for a in phase.attempts if a.unit == unit.id and a.ended is not None]
+    took = sum((a.ended - a.began).total_seconds() for a in ends if a.ended is not None)
+    case = ET.SubElement(
+        root, "testcase", classname=phase.step.uses, name=unit.id, time=f"{took:.3f}"
+    )
+    if record.status in BAD:
+        kind = "error" if record.status is Status.UNKNOWN else "failure"
+        bad = ET.SubElement(case, kind, message=_xml(record.why), type=record.status)
+        bad.text = _xml("\n".join(unit_words(story, unit.id, output)))
+        return "errors" if kind == "error" else "failures"
+    if record.status is Status.PENDING:
+        ET.SubElement(case, "skipped", message="not started")
+        return "skipped"
+    if record.outcome is Outcome.SKIPPED:
+        ET.SubElement(case, "skipped", message=_xml(record.why))
+        return "skipped"
+    return ""
+
+
+def _xml(text: str) -> str:
+    """XML 1.0 takes no control characters."""
+    return safe(text).replace("\ufffe", "").replace("\uffff", "")
