@@ -31,16 +31,22 @@ _DISK = (
     SETTINGS
     + OFFLINE
     + r"""
+LIMIT=${LIMIT:-60}
 D=${DATA_DIR:-$(setting data-dir)}
-ls -l /proc/[0-9]*/exe 2>/dev/null | grep -q -e '/etcd$' -e '/etcd (deleted)$' && { echo in-use; exit 0; }
 [ -n "$D" ] || { echo 'no data directory is configured'; exit 5; }
 [ -e "$D" ] || { echo missing; exit 0; }
+real=$(readlink -f -- "$D")
+ls -l /proc/[0-9]*/fd 2>/dev/null | grep -q -F -e "-> $real/member/" && { echo in-use; exit 0; }
 [ -d "$D" ] || { echo "$D is not a directory"; exit 5; }
 left=$(ls -A -- "$D") || exit 5
 case $left in ''|lost+found) echo empty; exit 0;; esac
 [ -e "$D/member" ] || { echo "$D has no member/ but is not empty"; exit 5; }
 [ -s "$D/member/snap/db" ] || { echo "$D/member has no database"; exit 5; }
 offline snapshot status "$D/member/snap/db" -w json
+code=$?
+# bolt waits for ever for the lock of an etcd that sees the directory by another path.
+[ $code = 124 ] && { echo in-use; exit 0; }
+exit $code
 """
 )
 

@@ -172,8 +172,9 @@ rmdir -- "$STAGE" 2>/dev/null || true
 INSTALL = r"""
 set -eu
 [ -r "$STAGE/seal" ] || { echo 'drrun: nothing is staged on this host' >&2; exit 5; }
-ls -l /proc/[0-9]*/exe 2>/dev/null | grep -q -e '/etcd$' -e '/etcd (deleted)$' && {
-  echo 'drrun: an etcd process runs on this host' >&2; exit 6; }
+real=$(readlink -f -- "$LIVE" || printf '%s' "$LIVE")
+ls -l /proc/[0-9]*/fd 2>/dev/null | grep -q -F -e "-> $real/" && {
+  echo "drrun: a process has files in $real open" >&2; exit 6; }
 # Each rename is a no-op when it has been made, so that a cut swap is finished by repeating it.
 swap() { # live new old
   [ -e "$2" ] || { [ -e "$1" ] && return 0; echo "drrun: neither $1 nor $2 exists" >&2; return 7; }
@@ -203,8 +204,9 @@ sync -f "$LIVE" 2>/dev/null || sync
 
 SWAP_BACK = r"""
 set -eu
-ls -l /proc/[0-9]*/exe 2>/dev/null | grep -q -e '/etcd$' -e '/etcd (deleted)$' && {
-  echo 'drrun: an etcd process runs on this host' >&2; exit 6; }
+real=$(readlink -f -- "$LIVE" || printf '%s' "$LIVE")
+ls -l /proc/[0-9]*/fd 2>/dev/null | grep -q -F -e "-> $real/" && {
+  echo "drrun: a process has files in $real open" >&2; exit 6; }
 back() { # live new old: the restored one is kept as the staged one, nothing is removed
   if [ -e "$1" ] && [ ! -e "$2" ]; then mkdir -p -- "${2%/*}"; mv -T -- "$1" "$2"; fi
   if [ -e "$3" ]; then

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Literal
 
@@ -39,6 +41,8 @@ class Snapshot:
     keys: int = 0
     version: str = ""
     nospace: bool = False
+    age: float = 0.0
+    """Seconds since it was taken: by its manifest, else since the file was last written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,19 @@ class SnapshotFile(Look[Snapshot]):
             return Snapshot("empty", why=f"{path} has no bytes")
         with path.open("rb") as file:
             whole, sealed = _digests(file, size)
-            return _judge(file, size, whole, sealed=sealed)
+            found = _judge(file, size, whole, sealed=sealed)
+        return replace(found, age=round(max(0.0, time.time() - _taken(path, whole)), 1))
+
+
+def _taken(path: Path, sha256: str) -> float:
+    """When it was saved, in seconds since the epoch. A copy's own time says little."""
+    try:
+        manifest = json.loads(Path(f"{path}.json").read_text(encoding="utf-8"))
+        if manifest["sha256"] == sha256:
+            return datetime.fromisoformat(manifest["taken"]).timestamp()
+    except (OSError, ValueError, LookupError, TypeError):
+        pass
+    return path.stat().st_mtime
 
 
 def _digests(file: BinaryIO, size: int) -> tuple[str, bool]:

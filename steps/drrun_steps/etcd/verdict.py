@@ -191,7 +191,7 @@ def _loss(
         f"{ahead or 'no host has data'}; the snapshot has {snapshot}: {gap} revisions lie between"
     )
     if accepted.loss is None:
-        rescue = "a snapshot of the host that is ahead loses less (drrun etcd-backup works without quorum)"
+        rescue = "a snapshot of the host that is ahead loses less (start its etcd; etcd-backup needs no quorum)"
         return text, f"{rescue}; {_insist(gap)}"
     if abs(gap - accepted.loss) <= tolerance(gap, moving=moving):
         return None

@@ -74,6 +74,8 @@ class Verify(HostStep):
         if isinstance(seen, Snapshot):
             refuse_unsound(seen, f"{self.path} on {host.name}")
         whole = satisfies("whole and sealed", _whole)
+        if isinstance(seen, Snapshot) and host.name == CONTROLLER:
+            host.measure("rpo", seen.age)
         found = host.require(fact, whole, because="a damaged snapshot must never be restored")
         return {
             "path": self.path,
