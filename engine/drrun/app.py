@@ -9,17 +9,17 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from drrun import __version__
 from drrun.errors import Refused, UsageError
+from drrun.execute.asking import Remembering
 from drrun.execute.decide import Finish
 from drrun.execute.drive import Driver
 from drrun.execute.dry import Dry, Forecast
-from drrun.execute.asking import Remembering
 from drrun.execute.hosts import Hosts
 from drrun.execute.recorder import Recorder
 from drrun.journal.events import Resolved, RunAttached, RunStarted, UndoStarted
@@ -30,7 +30,7 @@ from drrun.model.inventory import Inventory
 from drrun.plan.bind import bind, bind_for_lint
 from drrun.plan.compile import compile_plan
 from drrun.plan.plan import Plan
-from drrun.ports import Clock, Prompt, Transport, Watcher
+from drrun.ports import Clock, Journal, Prompt, Transport, Watcher
 from drrun.registry import Registry
 from drrun.store.folder import FolderJournal, FolderStore, StoredRun
 from drrun.transport.pool import Transports
@@ -112,6 +112,8 @@ class App:
     stop: threading.Event = field(default_factory=threading.Event)
     transport: Transport | None = None
     forks: int = 16
+    wrap: Callable[[Journal], Journal] = lambda journal: journal
+    """A layer around the journal: tests put crash points there."""
 
     @property
     def clock(self) -> Clock:
@@ -172,7 +174,7 @@ class App:
         with self._hosts(plan) as hosts:
             hosts.connect_all(plan.targets)  # before the journal: exit 4 leaves nothing behind
             journal = self.store.create(plan)
-            recorder = Recorder(journal, RunState.of(plan), tuple(self.watchers))
+            recorder = Recorder(self.wrap(journal), RunState.of(plan), tuple(self.watchers))
             recorder.record(
                 RunStarted(
                     run=plan.run,
@@ -245,7 +247,7 @@ class App:
         plan, journal = self.store.open(found.run)
         try:
             state = RunState.of(plan, journal.events())
-            yield Recorder(journal, state, tuple(self.watchers)), journal
+            yield Recorder(self.wrap(journal), state, tuple(self.watchers)), journal
         finally:
             journal.close()
 

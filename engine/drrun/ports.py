@@ -79,7 +79,9 @@ class Line(Protocol):
     """
 
     @property
-    def host(self) -> HostName: ...
+    def host(self) -> HostName:
+        """The host's name in the inventory."""
+        ...
 
     def ask(self, script: bytes, *, timeout: float, limit: int = 4 << 20) -> Reply:
         """Run a read-only script (over stdin) to its end; keep at most `limit` bytes a stream."""
@@ -123,7 +125,9 @@ class Line(Protocol):
         """Stream a remote file's bytes from `offset` into `sink`."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Let go of the host. Jobs go on."""
+        ...
 
 
 class Transport(Protocol):
@@ -137,7 +141,9 @@ class Transport(Protocol):
         """The host key that a connection must show (SHA256:…), without connecting."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Close every line."""
+        ...
 
 
 class Clock(Protocol):
@@ -147,7 +153,9 @@ class Clock(Protocol):
         """Seconds since the epoch, UTC."""
         ...
 
-    def monotonic(self) -> float: ...
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        ...
 
     def wait(self, seconds: float) -> None:
         """Give way for up to `seconds`; returns early, raising Interrupted, when asked to stop."""
@@ -171,7 +179,9 @@ class Prompt(Protocol):
         """False when nobody can answer (no terminal, --no-input)."""
         ...
 
-    def ask(self, question: Question) -> str: ...
+    def ask(self, question: Question) -> str:
+        """The person's answer: the expected words, or one of the choices."""
+        ...
 
     @property
     def who(self) -> str:
@@ -191,7 +201,9 @@ class Journal(Protocol):
         """Write one event. When `durable`, it is on disk on return. Raises StoreError for good."""
         ...
 
-    def events(self) -> Sequence[Event]: ...
+    def events(self) -> Sequence[Event]:
+        """All events so far."""
+        ...
 
     def save_output(self, name: str, content: bytes) -> None:
         """Append bytes to the run's output file `name`."""

@@ -32,7 +32,7 @@ class Registry:
         self._specs: dict[str, StepSpec] = {}
 
     def _module(self, name: str) -> tuple[dict[str, type[Step]], dict[str, type[Fact[Any]]]]:
-        prefix = name.split(".")[0]
+        prefix = name.partition(".")[0]
         if prefix not in self._points:
             return {}, {}
         if prefix not in self._modules:
@@ -55,7 +55,7 @@ class Registry:
         return self._specs[uses]
 
     def _source(self, name: str) -> str:
-        dist = self._points[name.split(".")[0]].dist
+        dist = self._points[name.partition(".")[0]].dist
         return f"{dist.name} {dist.version}" if dist is not None else "not installed"
 
     def fact(self, name: str) -> FactSpec | None:

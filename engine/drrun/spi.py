@@ -1,6 +1,6 @@
-"""All that the author of a step type imports. It fits one screen of ideas:
+"""All that the author of a step type imports; it fits one screen of ideas.
 
-a Fact asks a host something and changes nothing; a step's `run` reads facts and makes named
+A Fact asks a host something and changes nothing; a step's `run` reads facts and makes named
 changes; the engine decides what a read or a change does in each mode (run, dry-run, offline,
 resume, undo, fake). One `run` serves them all, so a dry-run cannot drift from the run.
 Rule 1: `run` is deterministic given the answers of its Host: no clock, no randomness, no files.
@@ -171,7 +171,9 @@ class Host(Protocol):
         ...
 
     @property
-    def address(self) -> str: ...
+    def address(self) -> str:
+        """What drrun connects to."""
+        ...
 
     @property
     def layout(self) -> str:
@@ -259,7 +261,9 @@ class Group(Protocol):
     """All the hosts of one step, in the inventory's order, as one unit."""
 
     @property
-    def hosts(self) -> Sequence[Host]: ...
+    def hosts(self) -> Sequence[Host]:
+        """The step's hosts, in the inventory's order."""
+        ...
 
     def __getitem__(self, name: str) -> Host: ...
 
@@ -277,9 +281,13 @@ class Group(Protocol):
         """One host that fits (preferring those where `prefer` is true), journaled. Raises Refused."""
         ...
 
-    def note(self, text: str) -> None: ...
+    def note(self, text: str) -> None:
+        """A line for the operator and the report."""
+        ...
 
-    def measure(self, name: str, value: float) -> None: ...
+    def measure(self, name: str, value: float) -> None:
+        """A figure for the score and the report."""
+        ...
 
 
 Outputs = Mapping[str, Any]

@@ -22,7 +22,7 @@ UnitId = NewType("UnitId", str)
 HostName = NewType("HostName", str)
 Digest = NewType("Digest", str)
 
-Json: TypeAlias = "None | bool | int | float | str | Sequence[Json] | Mapping[str, Json]"
+Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 
 CONTROLLER = HostName("controller")
 """The machine that drrun runs on, as a host of a step."""
@@ -227,7 +227,7 @@ class Reply:
 
     @property
     def text(self) -> str:
-        """stdout as text; bytes that are not UTF-8 are shown, never raised on."""
+        """The output as text; bytes that are not UTF-8 are shown, never raised on."""
         return self.stdout.decode("utf-8", "backslashreplace")
 
     @property

@@ -59,6 +59,7 @@ def until(
     line: Line,
     fact: Fact[Any],
     good: Callable[[Any], bool],
+    *,
     within: float,
     clock: Clock,
     stop: threading.Event,

@@ -218,9 +218,9 @@ class Changer:
                 self.means.hosts.line(host),
                 fact,
                 good,
-                change.within,
-                self.means.clock,
-                self.means.stop,
+                within=change.within,
+                clock=self.means.clock,
+                stop=self.means.stop,
             )
             after[fact.key] = encoded(fact, seen)
             if not good(seen):

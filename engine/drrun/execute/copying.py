@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import BinaryIO, ClassVar
 
 from drrun.errors import StepFailed
+from drrun.execute.view import Change, Copy
 from drrun.ports import Line
 from drrun.spi import Fact, sh
 from drrun.values import Command, Repeat, Reply
-from drrun.execute.view import Change
 
 CHUNK = 1 << 20
 
@@ -50,17 +50,13 @@ class FileSum(Fact[str]):
 class Incoming:
     """A copy on its way to a host."""
 
-    name: str
-    source: Path
-    dest: str
-    mode: str
-    owner: str
+    copy: Copy
     sha256: str
 
     @property
     def part(self) -> str:
         """Where the bytes gather: named by content, so that a resume finds its own."""
-        return f"{self.dest}.drrun-{self.sha256[:12]}.part"
+        return f"{self.copy.dest}.drrun-{self.sha256[:12]}.part"
 
     def change(self) -> Change:
         """Verify and put in place. Sending it twice does no harm."""
@@ -72,11 +68,13 @@ class Incoming:
             '  sync "$P" 2>/dev/null || :\n  mv -f "$P" "$D"\nfi\n'
             'got=$(sha256sum < "$D"); [ "${got%% *}" = "$S" ]'
         )
-        command = sh(text, P=self.part, D=self.dest, S=self.sha256, M=self.mode, O=self.owner)
+        command = sh(
+            text, P=self.part, D=self.copy.dest, S=self.sha256, M=self.copy.mode, O=self.copy.owner
+        )
         return Change(
-            self.name,
+            self.copy.name,
             command,
-            {FileSum(self.dest): self.sha256},
+            {FileSum(self.copy.dest): self.sha256},
             repeat=Repeat.SAFE,
             timeout=900.0,
             within=60.0,
@@ -94,7 +92,7 @@ def sha256_of(path: Path) -> str:
 
 def send(line: Line, incoming: Incoming) -> None:
     """Bring the part file up to the whole; goes on from what is there already."""
-    size = incoming.source.stat().st_size
+    size = incoming.copy.source.stat().st_size
     probe = sh(
         'd=${P%/*}; [ -d "$d" ] || { echo "no folder $d" >&2; exit 9; }\n'
         '[ ! -e "$P" ] || wc -c < "$P"',
@@ -102,11 +100,11 @@ def send(line: Line, incoming: Incoming) -> None:
     )
     reply = line.ask(probe.script(), timeout=30)
     if reply.exit:
-        raise StepFailed(f"{line.host}: cannot copy to {incoming.dest}: {reply.complaint}")
+        raise StepFailed(f"{line.host}: cannot copy to {incoming.copy.dest}: {reply.complaint}")
     match = re.match(rb"\s*(\d+)", reply.stdout)
     there = int(match[1]) if match else 0
     offset = there if there <= size else 0
-    with incoming.source.open("rb") as source:
+    with incoming.copy.source.open("rb") as source:
         source.seek(offset)
         line.append(incoming.part, source, offset=offset, timeout=60 + size / 1e6)
 

@@ -19,11 +19,13 @@ T = TypeVar("T")
 
 POLL = 5.0
 """Seconds that one poll may block on the host."""
+GOING_ON = frozenset({JobState.RUNNING, JobState.ORPHAN, JobState.CLAIMED})
+"""States after which the host is asked again."""
 UNREACHED = 180.0
 """Seconds that a host may stay out of reach before its job counts as lost."""
 
 
-class Lost(Exception):  # noqa: N818 - evidence, not an error: the policy decides what it means
+class Lost(Exception):
     """What became of the job cannot be known. `begun` is False when it surely never began."""
 
     def __init__(self, why: str, *, begun: bool = True) -> None:
@@ -73,28 +75,11 @@ class Follower:
     def _to_end(self, job: Job, report: JobReport) -> JobReport:
         while True:
             self._keep(report)
-            match report.state:
-                case JobState.EXITED:
-                    if self._complete(report):
-                        return report
-                case JobState.RUNNING | JobState.ORPHAN | JobState.CLAIMED:
-                    pass
-                case JobState.FENCED:
-                    raise Fenced(
-                        f"{self.host}: another controller has taken this run over",
-                        hint="`drrun status` there shows who",
-                    )
-                case JobState.ABANDONED:
-                    raise Lost(report.why or "it was abandoned before it began", begun=False)
-                case JobState.CANNOT_CLAIM:
-                    raise StepFailed(
-                        f"{self.host}: the change was not begun: {report.why}",
-                        hint="free space under drrun's folder on the host, then `drrun resume`",
-                    )
-                case JobState.LOST:
-                    raise Lost(report.why or "it ended without leaving its exit")
-                case JobState.ABSENT:
-                    raise Lost("its folder is gone from the host")
+            if report.state is JobState.EXITED:
+                if self._complete(report):
+                    return report
+            elif report.state not in GOING_ON:
+                raise self._bad_end(report)
             if self.stop.is_set():
                 raise Detached
             report = self._patiently(
@@ -102,6 +87,26 @@ class Follower:
                     job.run, job.token, out_from=self.out, err_from=self.err, wait=POLL
                 )
             )
+
+    def _bad_end(self, report: JobReport) -> Exception:
+        match report.state:
+            case JobState.FENCED:
+                return Fenced(
+                    f"{self.host}: another controller has taken this run over"
+                    + (f": {report.why}" if report.why else ""),
+                    hint="`drrun status` there shows who",
+                )
+            case JobState.ABANDONED:
+                return Lost(report.why or "it was abandoned before it began", begun=False)
+            case JobState.CANNOT_CLAIM:
+                return StepFailed(
+                    f"{self.host}: the change was not begun: {report.why}",
+                    hint="free space under drrun's folder on the host, then `drrun resume`",
+                )
+            case JobState.LOST:
+                return Lost(report.why or "it ended without leaving its exit")
+            case _:
+                return Lost("its folder is gone from the host")
 
     def _keep(self, report: JobReport) -> None:
         for stream, block in (("out", report.out), ("err", report.err)):

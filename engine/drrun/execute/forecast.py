@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from drrun.errors import Refused
 from drrun.execute.copying import FileSum, Incoming, sha256_of
-from drrun.execute.view import Change, decoded
+from drrun.execute.view import Change, Copy, decoded
 from drrun.plan.plan import Unit
 from drrun.spi import Fact, Predicate
 from drrun.values import Command, Digest, Grade, HostName, Json, NotKnown
@@ -39,7 +39,9 @@ class Predicted:
 class Reader(Protocol):
     """Asks a real host, or (offline) nobody."""
 
-    def __call__(self, host: HostName, facts: Sequence[Fact[Any]]) -> list[Json] | None: ...
+    def __call__(self, host: HostName, facts: Sequence[Fact[Any]]) -> list[Json] | None:
+        """The answers as JSON; None when nobody is asked."""
+        ...
 
 
 @dataclass(slots=True)
@@ -185,13 +187,13 @@ class DrySession:
                 value = NotKnown(origin)
             self.overlay.set(host, fact, value)
 
-    def put(self, host: HostName, name: str, source: Path, dest: str, mode: str, owner: str) -> str:
+    def put(self, host: HostName, copy: Copy) -> str:
         """Recorded unless the host has the very bytes already."""
-        sha256 = sha256_of(source)
-        there = self.read(host, [FileSum(dest)])[0]
+        sha256 = sha256_of(copy.source)
+        there = self.read(host, [FileSum(copy.dest)])[0]
         if not isinstance(there, NotKnown) and there == sha256:
             return sha256
-        self.change(host, Incoming(name, source, dest, mode, owner, sha256).change())
+        self.change(host, Incoming(copy, sha256).change())
         return sha256
 
     def get(self, host: HostName, name: str, source: str, dest: Path) -> Any:

@@ -12,7 +12,7 @@ from drrun.execute.asking import ask_each, ask_facts, short, until
 from drrun.execute.changing import Changer, Means
 from drrun.execute.copying import FileSum, Incoming, receive, send, sha256_of
 from drrun.execute.past import Past
-from drrun.execute.view import Change, decoded, encoded
+from drrun.execute.view import Change, Copy, decoded, encoded
 from drrun.journal.events import Answered, Measured, Noted
 from drrun.ports import Question
 from drrun.spi import Fact, Predicate, argv
@@ -45,7 +45,6 @@ class LiveSession:
 
     def read_all(self, hosts: Sequence[HostName], fact: Fact[Any]) -> Mapping[HostName, Any]:
         """Ask many hosts at once."""
-
         answers = self._answer(
             "read",
             fact.key,
@@ -68,7 +67,9 @@ class LiveSession:
 
         def ask() -> dict[str, Json]:
             line = self.means.hosts.line(host)
-            value = until(line, fact, must.holds, within, self.means.clock, self.means.stop)
+            value = until(
+                line, fact, must.holds, within=within, clock=self.means.clock, stop=self.means.stop
+            )
             return {host: encoded(fact, value)}
 
         answer = self._answer("require", fact.key, [host, fact.key, must.text], ask)[host]
@@ -106,6 +107,7 @@ class LiveSession:
 
     def ask(self, host: HostName, question: str, expect: str) -> str:
         """Ask the operator; without one the run waits."""
+        del host
 
         def ask() -> dict[str, Json]:
             prompt = self.means.prompt
@@ -209,14 +211,14 @@ class LiveSession:
 
     # --- copies ------------------------------------------------------------------------------
 
-    def put(self, host: HostName, name: str, source: Path, dest: str, mode: str, owner: str) -> str:
+    def put(self, host: HostName, copy: Copy) -> str:
         """Copy a file to the host, unless it is there already."""
-        sha256 = sha256_of(source)
-        if self.read(host, [FileSum(dest)])[0] == sha256:
+        sha256 = sha256_of(copy.source)
+        if self.read(host, [FileSum(copy.dest)])[0] == sha256:
             return sha256
-        incoming = Incoming(name, source, dest, mode, owner, sha256)
+        incoming = Incoming(copy, sha256)
         change = incoming.change()
-        done = self.past.change(self._ordinal + 1, name, change.asked(host)).finished
+        done = self.past.change(self._ordinal + 1, copy.name, change.asked(host)).finished
         if done is None:
             self.changer.before_change()
             send(self.means.hosts.line(host), incoming)

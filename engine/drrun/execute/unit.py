@@ -27,7 +27,9 @@ class Catalog(Protocol):
         """A configured step. Raises AuthorError."""
         ...
 
-    def make_fact(self, name: str, args: Mapping[str, object]) -> Fact[Any]: ...
+    def make_fact(self, name: str, args: Mapping[str, object]) -> Fact[Any]:
+        """A fact with its arguments. Raises AuthorError."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

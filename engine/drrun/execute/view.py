@@ -41,6 +41,17 @@ class Change:
         return (*self.touches, *(about for fact in self.sets for about in fact.about()))
 
 
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A file of the controller that a step wants on a host."""
+
+    name: str
+    source: Path
+    dest: str
+    mode: str = "0600"
+    owner: str = ""
+
+
 def as_predicate(must: object) -> Predicate:
     """A plain value as a test for it."""
     if isinstance(must, Predicate):
@@ -51,9 +62,13 @@ def as_predicate(must: object) -> Predicate:
 class Session(Protocol):
     """One unit in one mode: run (with replay), dry-run or undo."""
 
-    def read(self, host: HostName, facts: Sequence[Fact[Any]]) -> list[Any]: ...
+    def read(self, host: HostName, facts: Sequence[Fact[Any]]) -> list[Any]:
+        """The facts' answers on one host."""
+        ...
 
-    def read_all(self, hosts: Sequence[HostName], fact: Fact[Any]) -> Mapping[HostName, Any]: ...
+    def read_all(self, hosts: Sequence[HostName], fact: Fact[Any]) -> Mapping[HostName, Any]:
+        """One fact's answer on each host."""
+        ...
 
     def require(
         self,
@@ -64,15 +79,21 @@ class Session(Protocol):
         because: str,
         hint: str,
         within: float,
-    ) -> Any: ...
+    ) -> Any:
+        """The fact's answer, which must pass."""
+        ...
 
-    def change(self, host: HostName, change: Change) -> Any: ...
+    def change(self, host: HostName, change: Change) -> Any:
+        """Make a change; what its `returns` made of the output."""
+        ...
 
-    def put(
-        self, host: HostName, name: str, source: Path, dest: str, mode: str, owner: str
-    ) -> str: ...
+    def put(self, host: HostName, copy: Copy) -> str:
+        """Copy a file to the host; its sha256."""
+        ...
 
-    def get(self, host: HostName, name: str, source: str, dest: Path) -> str: ...
+    def get(self, host: HostName, name: str, source: str, dest: Path) -> str:
+        """Copy a file to the controller; its sha256."""
+        ...
 
     def choose(
         self,
@@ -81,13 +102,21 @@ class Session(Protocol):
         fact: Fact[Any],
         fits: Predicate,
         prefer: Fact[Any] | None,
-    ) -> HostName: ...
+    ) -> HostName:
+        """The host that fits; Refused when none does."""
+        ...
 
-    def ask(self, host: HostName, question: str, expect: str) -> str: ...
+    def ask(self, host: HostName, question: str, expect: str) -> str:
+        """A person's answer."""
+        ...
 
-    def note(self, text: str) -> None: ...
+    def note(self, text: str) -> None:
+        """A line for people."""
+        ...
 
-    def measure(self, name: str, value: float) -> None: ...
+    def measure(self, name: str, value: float) -> None:
+        """A figure for the score."""
+        ...
 
     def unchecked(self, what: str) -> None:
         """Note what cannot be checked yet: a run checks it."""
@@ -174,7 +203,7 @@ class HostView:
         self, name: str, source: Path, dest: str, *, mode: str = "0600", owner: str = ""
     ) -> str:
         """See `drrun.spi.Host.put`."""
-        return self._session.put(self.name, name, source, dest, mode, owner)
+        return self._session.put(self.name, Copy(name, source, dest, mode, owner))
 
     def get(self, name: str, source: str, dest: Path) -> str:
         """See `drrun.spi.Host.get`."""

@@ -48,7 +48,7 @@ class Read:
         return self.records[-1].digest if self.records else GENESIS
 
 
-def encode(seq: int, prev: Digest, utc: str, mono_ns: int, epoch: int, event: Event) -> bytes:
+def encode(event: Event, *, seq: int, prev: Digest, utc: str, mono_ns: int, epoch: int) -> bytes:
     """One line."""
     payload = canonical(
         {

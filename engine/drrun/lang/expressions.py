@@ -16,7 +16,7 @@ from jinja2.visitor import NodeTransformer
 
 from drrun.lang.diagnostics import suggest
 from drrun.lang.sandbox import MAX_ITEMS, MAX_SOURCE, Environment, bounded
-from drrun.lang.template import TemplateError
+from drrun.lang.template_error import TemplateError
 
 _CANNOT_READ = "the template cannot be read"
 _GO_TEMPLATE = "for literal braces write {{ '{{' }}"

@@ -16,11 +16,11 @@ from drrun.lang.inputs import input_mistakes
 from drrun.lang.template import (
     NEVER_TEMPLATED,
     Template,
-    TemplateError,
     is_template,
     read,
     read_test,
 )
+from drrun.lang.template_error import TemplateError
 from drrun.lang.tree import MappingNode, Node, ScalarNode, SequenceNode, scalars
 
 ROOTS = ("inputs", "steps", "host", "vars", "roles", "run")

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
-from drrun.errors import AuthorError, NotKnownError
+from drrun.errors import NotKnownError
 from drrun.lang.diagnostics import Loc, suggest
+from drrun.lang.template_error import TemplateError
 from drrun.values import NotKnown, Secret
 
 if TYPE_CHECKING:
@@ -42,18 +43,6 @@ class Blank(str):
 
 
 BLANK = Blank()
-
-
-class TemplateError(AuthorError):
-    """A template is wrong. `where` is the path to its text, `name` the word to point at."""
-
-    def __init__(
-        self, message: str, *, code: str = "bad-template", hint: str = "", name: str = ""
-    ) -> None:
-        super().__init__(message, hint=hint)
-        self.code = code
-        self.name = name
-        self.where: Loc = ()
 
 
 @dataclass(frozen=True, slots=True)

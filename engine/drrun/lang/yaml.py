@@ -46,7 +46,7 @@ class Document:
     diagnostics: tuple[Diagnostic, ...]
 
 
-class _Stop(Exception):  # noqa: N818 - not an error: the mistake is already on the list
+class _Stop(Exception):
     """Nothing sensible can be read after this point."""
 
 

@@ -13,7 +13,8 @@ from drrun.errors import AuthorError
 from drrun.lang.diagnostics import Diagnostic, did_you_mean, fail
 from drrun.lang.hosts import resolve
 from drrun.lang.load import LoadedRunbook
-from drrun.lang.template import NEVER_TEMPLATED, TemplateError, needs_run, render
+from drrun.lang.template import NEVER_TEMPLATED, needs_run, render
+from drrun.lang.template_error import TemplateError
 from drrun.model.inventory import Inventory, Target
 from drrun.model.runbook import FactTest, Step
 from drrun.model.spec import Effects, FactRef, FactSpec, Rule, StepSpec
@@ -29,15 +30,21 @@ Loc = tuple[str | int, ...]
 class Specs(Protocol):
     """What is installed, as far as the compiler needs to know."""
 
-    def step(self, uses: str) -> StepSpec | None: ...
+    def step(self, uses: str) -> StepSpec | None:
+        """The spec of a step type, or None."""
+        ...
 
-    def fact(self, name: str) -> FactSpec | None: ...
+    def fact(self, name: str) -> FactSpec | None:
+        """The spec of a fact, or None."""
+        ...
 
     def steps(self) -> Sequence[str]:
         """Every step type's name, for suggestions."""
         ...
 
-    def facts(self) -> Sequence[str]: ...
+    def facts(self) -> Sequence[str]:
+        """Every fact's name, for suggestions."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,56 +36,45 @@ def prove(
     """Every breach, at most one for each guard of each unit."""
     if not any(unit.guards for unit in units):
         return ()
-    order = Order(units)
-    found = []
-    for unit in units:
-        for guard in unit.guards:
-            breach = _first_breach(unit, guard, units, steps, states, order)
-            if breach is not None:
-                found.append(breach)
-    return found
+    proof = _Proof(units, steps, states, Order(units))
+    found = (proof.breach(unit, guard) for unit in units for guard in unit.guards)
+    return [breach for breach in found if breach is not None]
 
 
-def _first_breach(
-    unit: Unit,
-    guard: Guard,
-    units: Sequence[Unit],
-    steps: Mapping[StepId, PlanStep],
-    states: States,
-    order: Order,
-) -> Breach | None:
-    for host in guard.hosts:
-        setters = [
-            (other, states[other.id][guard.fact.key])
-            for other in units
-            if host in other.hosts and guard.fact.key in states.get(other.id, {})
-        ]
-        reason = _why_unproved(unit, guard, setters, steps, order)
-        if reason:
-            return Breach(unit.id, unit.step, guard, host, reason)
-    return None
+@dataclass(frozen=True, slots=True)
+class _Proof:
+    units: Sequence[Unit]
+    steps: Mapping[StepId, PlanStep]
+    states: States
+    order: Order
 
+    def breach(self, unit: Unit, guard: Guard) -> Breach | None:
+        """The first host for which the guard cannot be proved."""
+        for host in guard.hosts:
+            setters = [
+                (other, self.states[other.id][guard.fact.key])
+                for other in self.units
+                if host in other.hosts and guard.fact.key in self.states.get(other.id, {})
+            ]
+            reason = self._why_unproved(unit, guard, setters)
+            if reason:
+                return Breach(unit.id, unit.step, guard, host, reason)
+        return None
 
-def _why_unproved(
-    unit: Unit,
-    guard: Guard,
-    setters: Sequence[tuple[Unit, Json]],
-    steps: Mapping[StepId, PlanStep],
-    order: Order,
-) -> str:
-    right = [other for other, value in setters if value == guard.value]
-    wrong = [other for other, value in setters if value != guard.value]
-    before = [other for other in right if order.before(other.id, unit.id)]
-    if not before:
-        if right:
-            return f"{right[0].step} does it, but nothing makes it come before {unit.step}"
-        return "no step of this runbook does it"
-    firm = [other for other in before if steps[other.step].when is None]
-    if not firm:
-        return f"{before[0].step} does it, but its `when` may skip it"
-    for other in wrong:
-        undone_after = order.before(unit.id, other.id)
-        redone = any(order.before(other.id, good.id) for good in firm)
-        if not (undone_after or redone):
-            return f"{other.step} may reverse it before {unit.step} runs"
-    return ""
+    def _why_unproved(self, unit: Unit, guard: Guard, setters: Sequence[tuple[Unit, Json]]) -> str:
+        right = [other for other, value in setters if value == guard.value]
+        wrong = [other for other, value in setters if value != guard.value]
+        before = [other for other in right if self.order.before(other.id, unit.id)]
+        if not before:
+            if right:
+                return f"{right[0].step} does it, but nothing makes it come before {unit.step}"
+            return "no step of this runbook does it"
+        firm = [other for other in before if self.steps[other.step].when is None]
+        if not firm:
+            return f"{before[0].step} does it, but its `when` may skip it"
+        for other in wrong:
+            undone_after = self.order.before(unit.id, other.id)
+            redone = any(self.order.before(other.id, good.id) for good in firm)
+            if not (undone_after or redone):
+                return f"{other.step} may reverse it before {unit.step} runs"
+        return ""

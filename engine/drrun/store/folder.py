@@ -71,7 +71,14 @@ class FolderJournal:
             if isinstance(event, RunAttached):
                 self._epoch = event.epoch
             utc = datetime.now(UTC).isoformat(timespec="milliseconds")
-            line = encode(self._seq, self._head, utc, monotonic_ns(), self._epoch, event)
+            line = encode(
+                event,
+                seq=self._seq,
+                prev=self._head,
+                utc=utc,
+                mono_ns=monotonic_ns(),
+                epoch=self._epoch,
+            )
             with self._poisoning():
                 if os.write(self._fd, line) != len(line):
                     raise OSError(28, "the record was cut short")

@@ -96,7 +96,7 @@ def dial(route: Sequence[Hop], seconds: float) -> Connection:
             ) from exc
 
 
-class _Banner(Exception):  # noqa: N818 - a reason to try again, not an error that leaves here
+class _Banner(Exception):
     """The peer hung up or stayed silent before it named its protocol."""
 
 

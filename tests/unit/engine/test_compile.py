@@ -42,7 +42,7 @@ def test_a_plan_is_the_same_after_its_json() -> None:
 
 
 def test_a_step_without_needs_comes_after_every_earlier_one() -> None:
-    """d waits for b and c, which wait for a."""
+    """D waits for b and c, which wait for a."""
     plan = compiled(GRAPH)
     assert step_graph(plan)[StepId("d")] == ("b", "c")
     assert waves(plan) == [("a",), ("b", "c"), ("d",), ("e",)]
@@ -90,7 +90,7 @@ def test_every_mistake_is_found_in_one_go() -> None:
 
 
 def test_a_cycle_is_named_in_full() -> None:
-    """a → b → c → a, at its place."""
+    """A → b → c → a, at its place."""
     with pytest.raises(AuthorError) as caught:
         compiled(
             """

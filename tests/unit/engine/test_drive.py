@@ -69,7 +69,7 @@ def _touches() -> int:
     return made.world.touches
 
 
-@pytest.mark.parametrize("fuse", range(0, _touches()))
+@pytest.mark.parametrize("fuse", range(_touches()))
 def test_killed_anywhere_and_resumed_it_ends_as_a_clean_run(fuse: int) -> None:
     """Killed at each append and each effect, then resumed: same end state, each effect once."""
     made = Bench(compiled(THREE))
@@ -89,7 +89,7 @@ UNDOABLE = """
 """
 
 
-@pytest.mark.parametrize("fuse", range(0, _touches()))
+@pytest.mark.parametrize("fuse", range(_touches()))
 def test_killed_anywhere_and_undone_it_ends_as_it_began(fuse: int) -> None:
     """Killed at each append and each effect, then undone: every key has its first value again."""
     made = Bench(compiled(UNDOABLE))

@@ -58,7 +58,7 @@ def test_every_flipped_byte_before_the_tail_is_refused(tmp_path: Path) -> None:
     _, path = written(tmp_path)
     whole = path.read_bytes()
     last = whole[:-1].rfind(b"\n") + 1
-    for at in range(0, last - 1):
+    for at in range(last - 1):
         damaged = bytearray(whole)
         damaged[at] ^= 1
         with pytest.raises(JournalDamaged, match="damaged at byte"):

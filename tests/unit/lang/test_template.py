@@ -8,7 +8,8 @@ import pytest
 
 from drrun.errors import NotKnownError
 from drrun.lang import template
-from drrun.lang.template import BLANK, TemplateError, free_names, issues, needs_run, read, render
+from drrun.lang.template import BLANK, free_names, issues, needs_run, read, render
+from drrun.lang.template_error import TemplateError
 from drrun.values import NotKnown, Secret
 
 HOLE = NotKnown("stage")

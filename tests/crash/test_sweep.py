@@ -1,0 +1,132 @@
+"""The crash sweep on real hosts: killed at every point, resumed, and every effect counted there.
+
+The points are enumerated from a traced run, not chosen: each append to the journal, and both sides
+of each launch, acknowledgement, upload, lock and release.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import repeat
+from pathlib import Path
+from queue import SimpleQueue
+
+import pytest
+
+from drrun.store.folder import FolderStore
+from drrun_lab import Lab, LabSpec
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(3600)]
+
+ROOT = Path(__file__).parents[2]
+LABS = 2
+"""Labs side by side: one for each core."""
+
+WORDS = ["one", "two", "three", "four", "six", "after wrote seven", "ten", "eleven"]
+EXPECTED = {
+    "cp1": Counter([*WORDS, "seven"]),
+    "cp2": Counter([*WORDS, "eight"]),
+    "cp3": Counter(WORDS),
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A lab, and the inventory that the controllers use there."""
+
+    lab: Lab
+    inventory: Path
+
+    def drive(self, verb: str, state: Path, at: int, trace: Path) -> int:
+        """One controller; its exit code (-9 when it died at its point)."""
+        words = [verb, str(self.inventory), str(state), str(at), str(trace)]
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.crash.drive", *words],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        if done.returncode not in (0, -9):
+            sys.stderr.write(done.stderr)
+        return done.returncode
+
+    def counted(self, state: Path) -> dict[str, Counter[str]]:
+        """What the hosts hold: each line, and how often."""
+        found = {}
+        for host in EXPECTED:
+            log = self.lab.ssh(host, f"cat /var/tmp/crash/{state.name}/log").stdout
+            found[host] = Counter(log.splitlines())
+        return found
+
+
+@pytest.fixture(scope="module", name="places")
+def _places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Place]]:
+    """Two labs of three bare hosts each."""
+    made = []
+    try:
+        for number in range(LABS):
+            lab = Lab.up(f"crash{number}", LabSpec(kube=False))
+            text = lab.inventory.read_text()
+            inventory = tmp_path_factory.mktemp("inventory") / "inventory.yaml"
+            inventory.write_text(text.replace("groups:", "groups:\n  members: [cp1, cp2, cp3]"))
+            made.append(Place(lab, inventory))
+        yield made
+    finally:
+        for place in made:
+            place.lab.down()
+
+
+def crashed_and_resumed(place: Place, point: int, folder: Path) -> str:
+    """Die at the point, resume; the complaint, empty when all is as a clean run leaves it."""
+    state, trace = folder / f"p{point}", folder / f"p{point}.trace"
+    died = place.drive("start", state, point, trace)
+    if died == 0:
+        return ""  # this interleaving had fewer points than the traced one
+    if died != -9:
+        return f"point {point}: the controller ended with {died} instead of dying"
+    runs = FolderStore(state).runs()
+    ended = bool(runs) and any(
+        e.type == "run.finished" for e in FolderStore(state).load(runs[0]).events
+    )
+    if not runs:
+        return ""  # it died before the run existed: nothing was begun anywhere
+    again = 0 if ended else place.drive("resume", state, 0, trace)
+    if again != 0:
+        return f"point {point}: the resume ended with {again}"
+    found = place.counted(state)
+    return "" if found == EXPECTED else f"point {point}: the hosts count {found}"
+
+
+def test_killed_at_every_point_it_ends_as_a_clean_run(
+    places: list[Place], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After the resume every effect has happened exactly once on every host, at every point."""
+    trace = tmp_path / "reference.trace"
+    assert places[0].drive("start", tmp_path / "reference", 0, trace) == 0
+    assert places[0].counted(tmp_path / "reference") == EXPECTED
+    points = range(1, len(trace.read_text().splitlines()) + 1)
+    free: SimpleQueue[Place] = SimpleQueue()
+    for place in places:
+        free.put(place)
+
+    def sweep(point: int, folder: Path) -> str:
+        place = free.get()
+        try:
+            return crashed_and_resumed(place, point, folder)
+        finally:
+            free.put(place)
+
+    with ThreadPoolExecutor(max_workers=len(places)) as pool:
+        complaints = list(pool.map(sweep, points, repeat(tmp_path)))
+    bad = [complaint for complaint in complaints if complaint]
+    with capsys.disabled():
+        print(f"\ncrash: {len(points) - len(bad)} of {len(points)} points")
+    assert not bad, "\n".join(bad[:10])
+    assert len(points) >= 150
