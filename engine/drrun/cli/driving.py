@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -82,14 +83,10 @@ def output_of(stored: StoredRun) -> Callable[[str], bytes]:
 
 def source_of(story: Story) -> Sequence[str]:
     """The runbook's lines, if the file is still the one that was planned."""
-    from drrun.lang.load import read_bytes
-
     try:
-        raw = read_bytes(Path(story.plan.runbook))
-    except Exception:  # noqa: BLE001 - a report never fails for want of its source
+        raw = Path(story.plan.runbook).read_bytes()
+    except OSError:
         return ()
-    import hashlib
-
     if hashlib.sha256(raw).hexdigest() != story.plan.runbook_digest:
         return ()
     return raw.decode("utf-8", "replace").splitlines()

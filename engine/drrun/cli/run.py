@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -13,7 +15,9 @@ from drrun.cli.driving import drive
 from drrun.cli.options import InventoryPath, Look, answers, find_inventory
 from drrun.cli.prompt import TerminalPrompt
 from drrun.cli.terminal import Terminal, terminal
+from drrun.cli.verbs import VERBS
 from drrun.cli.wiring import engine
+from drrun.errors import UsageError
 from drrun.plan.plan import Plan
 from drrun.report import dry
 from drrun.report.words import safe
@@ -63,7 +67,21 @@ def run(
     plan = _plan(app, runbook, inventory, extra, limit)
     _which(screen, plan, runbook)
     consent(plan, prompt, screen, yes=yes, confirm=confirm)
-    return drive(app, screen, plan, lambda: app.start(plan, sys.argv[1:]))
+    words = masked(sys.argv[1:], plan)
+    return drive(app, screen, plan, lambda: app.start(plan, words))
+
+
+def masked(words: Sequence[str], plan: Plan) -> list[str]:
+    """The command line for the journal; the values of inputs are in the plan, not here.
+
+    An input may be a secret: what stands after `KEY=` is never copied from the command line.
+    """
+    keys = [*plan.inputs, *(f"role.{role}" for role in plan.roles)]
+    found = []
+    for word in words:
+        key = next((k for k in keys if f"{k}=" in word), "")
+        found.append(word[: word.index(f"{key}=") + len(key) + 1] + "…" if key else word)
+    return found
 
 
 def _plan(
@@ -73,6 +91,10 @@ def _plan(
     extra: list[str] | None,
     limit: list[str] | None,
 ) -> Plan:
+    if runbook in VERBS and not Path(runbook).exists():
+        raise UsageError(
+            f"{runbook!r} is a verb, and comes before its options", hint=f"drrun {runbook} …"
+        )
     loaded = app.load(runbook)
     given = answers(tuple(extra or ()))
     return app.plan(loaded, find_inventory(inventory), given, limit=tuple(limit or ()))

@@ -24,6 +24,6 @@ def status(run: str | None = None, /, *, look: Look = Look()) -> int:  # noqa: B
         screen.give(document.summary(story))
         return 0
     screen.say(text.status(story))
-    if any(record.status in text.BAD for record in story.state.units.values()):
-        screen.say("\n" + "\n".join(text.troubles(story, output_of(stored), source_of(story))))
+    if wrong := text.troubles(story, output_of(stored), source_of(story)):
+        screen.say("\n" + "\n".join(wrong))
     return 0

@@ -14,7 +14,7 @@ from drrun.report import markdown as md
 from drrun.report.outage import away, goals
 from drrun.report.story import Made, Story
 from drrun.report.svg import timeline
-from drrun.report.text import BAD, ReadOutput, state, status_line, totals, troubles
+from drrun.report.text import ReadOutput, state, status_line, totals, troubles
 from drrun.report.words import clock, safe, shown
 from drrun.values import span
 
@@ -98,9 +98,10 @@ def _objectives(story: Story) -> list[str]:
 
 
 def _trouble(story: Story, output: ReadOutput) -> list[str]:
-    if not any(record.status in BAD for record in story.state.units.values()):
+    wrong = troubles(story, output)
+    if not wrong:
         return []
-    words = "\n".join([*troubles(story, output), f"state {state(story)}"])
+    words = "\n".join([*wrong, f"state {state(story)}"])
     return ["<h2>What went wrong</h2>", f"<pre>{_e(words)}</pre>"]
 
 

@@ -56,8 +56,14 @@ def _case(
         bad = ET.SubElement(case, kind, message=_xml(record.why), type=record.status)
         bad.text = _xml("\n".join(unit_words(story, unit.id, output)))
         return "errors" if kind == "error" else "failures"
-    if record.status is Status.PENDING:
-        ET.SubElement(case, "skipped", message="not started")
+    wrong = phase.went_wrong(unit.id)
+    if wrong is not None:
+        bad = ET.SubElement(case, "failure", message=_xml(wrong.why), type=str(wrong.outcome))
+        bad.text = "undone since"
+        return "failures"
+    if record.status in {Status.PENDING, Status.UNDONE}:
+        word = "not started" if record.status is Status.PENDING else "undone"
+        ET.SubElement(case, "skipped", message=word)
         return "skipped"
     if record.outcome is Outcome.SKIPPED:
         ET.SubElement(case, "skipped", message=_xml(record.why))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from drrun.report.outage import away, goals
 from drrun.report.story import Made, Story
-from drrun.report.text import BAD, ReadOutput, state, status_line, totals, troubles
+from drrun.report.text import ReadOutput, state, status_line, totals, troubles
 from drrun.report.words import clock, fold, one_line, shown
 from drrun.values import span
 
@@ -25,8 +25,8 @@ def page(story: Story, output: ReadOutput) -> str:
             "## Objectives",
             "\n".join(f"- {goal_words(g.words, g.met)}" for g in goals(story)),
         ]
-    if any(record.status in BAD for record in story.state.units.values()):
-        words = "\n".join([*troubles(story, output), f"state {state(story)}"])
+    if wrong := troubles(story, output):
+        words = "\n".join([*wrong, f"state {state(story)}"])
         parts += ["## What went wrong", f"```\n{words.replace('```', '` ` `')}\n```"]
     if away(story):
         rows = [

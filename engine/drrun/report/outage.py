@@ -46,7 +46,7 @@ class Goal:
 
     @property
     def words(self) -> str:
-        """`RTO 2m19s of 15m00s, from outage`."""
+        """`RTO 2m19s of 15m00s (the whole run)`."""
         got = "not measured" if self.got is None else span(self.got)
         return f"{self.name.upper()} {got} of {span(self.goal)} ({self.basis})"
 
@@ -87,7 +87,9 @@ def goals(story: Story) -> tuple[Goal, ...]:
             if out is None:
                 found.append(Goal(name, goal, story.seconds, "the whole run"))
             else:
-                found.append(Goal(name, goal, out, "first stop to last start"))
+                found.append(
+                    Goal(name, goal, out, "from the first thing taken away to the last one back")
+                )
         else:
             found.append(Goal(name, goal, None, "no step measured it"))
     return tuple(found)

@@ -98,11 +98,23 @@ class Phase:
     def outcome(self) -> str:
         """In words: `changed`, `2 changed, 1 failed`, `not started`."""
         found: dict[str, int] = {}
-        for _, record in self.units:
-            found[_word(record)] = found.get(_word(record), 0) + 1
+        for unit, record in self.units:
+            word = "left as it is" if self.left(unit.id) else _word(record)
+            found[word] = found.get(word, 0) + 1
         if len(found) == 1:
             return next(iter(found))
         return ", ".join(f"{number} {word}" for word, number in found.items())
+
+    def left(self, unit: UnitId) -> bool:
+        """Whether undoing passed the unit over: its step type cannot undo."""
+        undone = [a for a in self.attempts if a.unit == unit and a.undo]
+        return bool(undone) and undone[-1].outcome is Outcome.SKIPPED
+
+    def went_wrong(self, unit: UnitId) -> Attempt | None:
+        """The unit's last forward attempt, when that ended badly (it may be undone since)."""
+        forward = [a for a in self.attempts if a.unit == unit and not a.undo]
+        outcome = forward[-1].outcome if forward else None
+        return None if outcome is None or outcome.good else forward[-1]
 
 
 def _word(record: UnitRecord) -> str:

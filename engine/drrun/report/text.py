@@ -8,7 +8,7 @@ from drrun.journal.state import Status
 from drrun.report.outage import goals, outage
 from drrun.report.story import Made, Phase, Story
 from drrun.report.words import clock, columns, count, fold, one_line, safe
-from drrun.values import Effect, span
+from drrun.values import Effect, UnitId, span
 
 ReadOutput = Callable[[str], bytes]
 """An output file's bytes by name: `TOKEN.out`, `TOKEN.err`."""
@@ -22,9 +22,9 @@ TAIL = 3
 def status_line(story: Story) -> str:
     """`✔ restore-cluster done in 2m19s · r2026… · prod-eu`."""
     mark = _STATUS_MARK.get(story.status, "✘")
-    word = {"undone": "failed and undone" if story.state.failures else "undone"}.get(
-        story.status, story.status
-    )
+    word = story.status
+    if any(phase.left(unit.id) for phase in story.phases for unit, _ in phase.units):
+        mark, word = "!", f"{word}, but not all of it"
     took = f" in {span(story.seconds)}" if story.finished is not None else ""
     return f"{mark} {story.plan.name} {word}{took} · {story.plan.run} · {story.plan.inventory_name}"
 
@@ -54,6 +54,8 @@ def _mark(phase: Phase) -> str:
     for bad in BAD:
         if bad in statuses:
             return "?" if bad is Status.UNKNOWN else "✘"
+    if any(phase.left(unit.id) for unit, _ in phase.units):
+        return "!"
     if statuses <= {Status.DONE, Status.UNDONE}:
         return "✔"
     return "▶" if statuses & {Status.RUNNING, Status.UNDOING} else " "
@@ -90,7 +92,7 @@ def totals(story: Story) -> str:
         parts.append(f"{count(undone, 'change')} to undo")
     out = outage(story)
     if out is not None:
-        parts.append(f"{span(out)} from the first stop to the last start")
+        parts.append(f"{span(out)} from the first thing taken away to the last one back")
     if story.controller_changes:
         parts.append(f"taken up again {count(story.controller_changes, 'time')}")
     return ", ".join(parts)
@@ -110,14 +112,22 @@ def troubles(story: Story, output: ReadOutput, source: Sequence[str] = ()) -> li
     lines: list[str] = []
     for phase in story.phases:
         for unit, record in phase.units:
-            if record.status not in BAD:
+            wrong = phase.went_wrong(unit.id)
+            if record.status in BAD:
+                word = "undo failed" if record.status is Status.UNDO_FAILED else str(record.status)
+                why = record.why
+            elif record.status is Status.UNDONE and wrong is not None:
+                left = phase.left(unit.id)
+                word = f"{wrong.outcome}, {'left as it is' if left else 'undone since'}"
+                why = wrong.why
+            else:
                 continue
-            word = "undo failed" if record.status is Status.UNDO_FAILED else str(record.status)
             mark = "?" if record.status is Status.UNKNOWN else "✘"
-            lines.append(f"{mark} {phase.number} {unit.id} {word}: {safe(record.why)}")
+            lines.append(f"{mark} {phase.number} {unit.id} {word}: {safe(why)}")
             lines += _place(story, phase, source)
             lines += [f"  {line}" for line in unit_words(story, unit.id, output)]
-            lines += [f"  hint  {safe(hint)}" for hint in record.hint.splitlines()]
+            if record.status in BAD:
+                lines += [f"  hint  {safe(hint)}" for hint in record.hint.splitlines()]
     return lines
 
 
@@ -148,7 +158,9 @@ def unit_words(story: Story, unit: str, output: ReadOutput) -> list[str]:
 
 
 def _last_bad(story: Story, unit: str) -> Made | None:
-    mine = [made for made in story.changes if made.intent.unit == unit]
+    """The unit's last change, if that did not end well; what undid it does not count."""
+    undoing = story.state.units[UnitId(unit)].status is Status.UNDO_FAILED
+    mine = [m for m in story.changes if m.intent.unit == unit and m.intent.undo is undoing]
     return mine[-1] if mine and mine[-1].code != 0 else None
 
 
@@ -157,9 +169,9 @@ def state(story: Story) -> str:
     whole: dict[str, int] = {}
     mixed: list[str] = []
     for phase in story.phases:
-        words = {record.status for _, record in phase.units}
-        if len(words) == 1 and not words & set(BAD):
-            word = "not started" if words == {Status.PENDING} else str(words.pop())
+        words = {_status_word(phase, unit.id, record.status) for unit, record in phase.units}
+        if len(words) == 1 and not words & {*map(str, BAD), "left as it is"}:
+            word = words.pop()
             whole[word] = whole.get(word, 0) + 1
         else:
             mixed.append(f"{phase.step.id}: {_by_status(phase)}")
@@ -168,10 +180,16 @@ def state(story: Story) -> str:
     return "; ".join([*done, *mixed, *left]) or "nothing was started"
 
 
+def _status_word(phase: Phase, unit: UnitId, status: Status) -> str:
+    if phase.left(unit):
+        return "left as it is"
+    return "not started" if status is Status.PENDING else str(status)
+
+
 def _by_status(phase: Phase) -> str:
     hosts: dict[str, list[str]] = {}
     for unit, record in phase.units:
-        word = "not started" if record.status is Status.PENDING else str(record.status)
+        word = _status_word(phase, unit.id, record.status)
         hosts.setdefault(word, []).extend(unit.hosts)
     return ", ".join(f"{fold(names)} {word}" for word, names in hosts.items())
 
@@ -229,7 +247,8 @@ def _undo_words(story: Story) -> str:
 
 def record(story: Story, output: ReadOutput, source: Sequence[str] = ()) -> list[str]:
     """What a text report adds to the status: troubles, changes, notes, figures, the chain."""
-    lines = ["", *troubles(story, output, source)] if _bad(story) else []
+    wrong = troubles(story, output, source)
+    lines = ["", *wrong] if wrong else []
     if story.changes:
         rows = [["sent", "host", "change", "rc", "seconds", "command"]]
         rows += [_change(story, made) for made in story.changes]
@@ -237,10 +256,6 @@ def record(story: Story, output: ReadOutput, source: Sequence[str] = ()) -> list
     lines += [f"  note {noted.unit}: {one_line(noted.text)}" for _, noted in story.notes]
     lines += [f"  measure {m.unit}: {m.name} = {m.value:g}" for _, m in story.measures]
     return [*lines, "", f"  {count(story.records, 'record')}, chain head {story.head}"]
-
-
-def _bad(story: Story) -> bool:
-    return any(record.status in BAD for record in story.state.units.values())
 
 
 def _change(story: Story, made: Made) -> list[str]:
