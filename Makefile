@@ -1,0 +1,102 @@
+# The house's commands. On a fresh Debian, as root: `make demo` or `make test`, and nothing before.
+#
+#   make demo    a real cluster is destroyed and recovered before your eyes
+#   make test    every test, the lab's included
+#   make help    the rest
+
+SHELL := /bin/bash
+.SHELLFLAGS := -u -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	&& echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.set-up-$(shell sha256sum pyproject.toml | cut -c1-16)
+PYTEST := $(BIN)/python -m pytest
+LAB_TESTS := tests/lab
+SSHD_TESTS := tests/unit/transport
+ROOT := $(filter 0,$(shell id -u))
+
+.PHONY: help setup test test-unit test-sshd test-lab test-crash lint demo bench docs pictures clean
+
+help: ## This list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+setup: $(STAMP) ## Make .venv; .venv/bin/drrun is the command
+
+# Keyed by the content of pyproject.toml: a second `make setup` costs nothing.
+$(STAMP):
+	@if [ -z "$(PYTHON)" ] || ! $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then \
+	  if [ "$$(id -u)" != 0 ]; then \
+	    echo "drrun needs Python 3.11 or later with venv. Root installs it:" >&2; \
+	    echo "    apt-get install python3 python3-venv" >&2; exit 1; \
+	  fi; \
+	  echo "installing python3 and python3-venv"; \
+	  apt-get -o DPkg::Lock::Timeout=300 -q update && DEBIAN_FRONTEND=noninteractive \
+	    apt-get -o DPkg::Lock::Timeout=300 -qy install --no-install-recommends \
+	    python3 python3-venv ca-certificates || exit 1; \
+	fi
+	@test -x $(BIN)/python -a -x $(BIN)/pip || $${PYTHON:-$(or $(PYTHON),python3)} -m venv --clear $(VENV)
+	@echo "installing drrun and its tools into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@rm -f $(VENV)/.set-up-*
+	@touch $@
+	@$(BIN)/drrun --version
+
+# One session a suite, the quick ones first: what is broken shows in the first minute. All suites
+# run even when one fails, and the last line says which did.
+test: setup ## Every test: house, unit, property, crash, sshd, then the lab's (root)
+	@began=$$SECONDS; failed=; \
+	for suite in lint test-unit test-crash test-sshd test-lab; do \
+	  from=$$SECONDS; echo; echo "== $$suite"; \
+	  $(MAKE) --no-print-directory $$suite || failed="$$failed $$suite"; \
+	  echo "== $$suite took $$((SECONDS - from)) s"; \
+	done; \
+	echo; echo "make test took $$((SECONDS - began)) s"; \
+	if [ -n "$$failed" ]; then echo "FAILED:$$failed"; exit 1; else echo "all suites passed"; fi
+
+test-unit: setup ## House rules, unit and property tests: no root, no sshd, no lab
+	@$(PYTEST) -q --durations=10 -m 'not lab and not sshd' tests --ignore=tests/lab --ignore=tests/crash
+
+# Every point of a run where drrun can die, on scripted hosts. A folder without tests is fine.
+test-crash: setup ## Kill drrun at every point of a run, on scripted hosts
+	@$(PYTEST) -q --durations=5 -m 'not lab' tests/crash; code=$$?; [ $$code = 5 ] || exit $$code
+
+test-sshd: setup ## The transports against a real OpenSSH server on loopback
+	@$(PYTEST) -q --durations=10 -m sshd tests --ignore=tests/lab; code=$$?; [ $$code = 5 ] || exit $$code
+
+ifdef ROOT
+test-lab: setup ## Recoveries on real hosts (root)
+	@$(PYTEST) -q -s --durations=15 -m lab $(LAB_TESTS)
+else
+test-lab: setup
+	@echo "skipped: tests/lab boots real hosts with systemd-nspawn, which needs root (sudo make test)"
+endif
+
+lint: setup ## ruff, mypy, import-linter
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+ifdef ROOT
+demo: setup ## Destroy a real cluster and recover it (root)
+	@$(BIN)/drrun lab demo
+else
+demo: setup
+	@echo "make demo boots real hosts with systemd-nspawn: mounts, a network bridge, cgroups." >&2
+	@echo "That needs root: sudo make demo" >&2
+	@exit 1
+endif
+
+bench: setup ## How fast the command line answers: medians of ten, with their budgets
+	@$(BIN)/python tests/bench/command_line.py
+
+docs: setup ## Regenerate what is generated: reference pages and pictures
+	@$(BIN)/python docs/reference/make.py
+
+clean: ## Remove .venv and caches; the lab's cache stays (drrun lab down --all removes labs)
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
+	@find engine steps tests -name __pycache__ -type d -prune -exec rm -rf {} +
