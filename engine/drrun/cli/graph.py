@@ -29,9 +29,12 @@ def graph(
     """
     screen = terminal(look)
     app = engine(TerminalPrompt(allowed=False))
-    plan = app.lint(app.load(runbook))
+    loaded = app.load(runbook)
+    plan = app.lint(loaded)
+    where = {step.id: step.hosts for step in loaded.runbook.steps}
     if screen.json:
-        screen.give(drawing.document(plan))
+        screen.give(drawing.document(plan, where))
         return 0
-    screen.say({"tree": drawing.tree, "mermaid": drawing.mermaid, "dot": drawing.dot}[format](plan))
+    draw = {"tree": drawing.tree, "mermaid": drawing.mermaid, "dot": drawing.dot}[format]
+    screen.say(draw(plan, where))
     return 0

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from drrun.plan.graph import step_graph, waves
 from drrun.plan.plan import Plan, PlanStep
 from drrun.report.dry import EFFECTS
-from drrun.report.words import columns, fold, one_line
+from drrun.report.words import columns, one_line
 from drrun.values import Effect, Json
 
+Where = Mapping[str, str]
+"""Step id -> its host expression, as the runbook has it."""
 
-def tree(plan: Plan) -> str:
+
+def tree(plan: Plan, where: Where) -> str:
     """The steps in waves, each with what it comes after."""
     before = step_graph(plan)
     rows: list[list[str]] = []
@@ -21,19 +26,19 @@ def tree(plan: Plan) -> str:
             if index and index == len(wave) - 1:
                 together = "└"
             mark = "!" if step.effect is Effect.DESTROY else " "
-            rows.append([mark, together, step.id, fold(step.hosts), EFFECTS[step.effect], after])
+            rows.append([mark, together, step.id, where[step.id], EFFECTS[step.effect], after])
     heads = [["", "", "step", "on", "effect", "after"]]
     return "\n".join(
         [f"{plan.name}: {one_line(plan.title)}", "", *columns(heads + rows, indent="")]
     )
 
 
-def mermaid(plan: Plan) -> str:
+def mermaid(plan: Plan, where: Where) -> str:
     """A Mermaid flowchart."""
     names = _names(plan)
     lines = ["flowchart TD"]
     for step in plan.steps:
-        label = _label(step, "<br>").replace('"', "#quot;")
+        label = _label(step, where, "<br>").replace('"', "#quot;")
         shape = f'{{{{"{label}"}}}}' if step.effect is Effect.DESTROY else f'["{label}"]'
         lines.append(f"    {names[step.id]}{shape}")
     for step_id, before in step_graph(plan).items():
@@ -45,12 +50,12 @@ def mermaid(plan: Plan) -> str:
     return "\n".join(lines)
 
 
-def dot(plan: Plan) -> str:
+def dot(plan: Plan, where: Where) -> str:
     """A Graphviz digraph."""
     names = _names(plan)
     lines = [f"digraph {_quoted(plan.name)} {{", "  node [shape=box, fontname=sans];"]
     for step in plan.steps:
-        label = _quoted(_label(step, "\\n"))
+        label = _quoted(_label(step, where, "\\n"))
         color = ", color=red, penwidth=2" if step.effect is Effect.DESTROY else ""
         lines.append(f"  {names[step.id]} [label={label}{color}];")
     for step_id, before in step_graph(plan).items():
@@ -58,7 +63,7 @@ def dot(plan: Plan) -> str:
     return "\n".join([*lines, "}"])
 
 
-def document(plan: Plan) -> dict[str, Json]:
+def document(plan: Plan, where: Where) -> dict[str, Json]:
     """The graph as JSON."""
     before = step_graph(plan)
     return {
@@ -70,7 +75,7 @@ def document(plan: Plan) -> dict[str, Json]:
                 "id": step.id,
                 "uses": step.uses,
                 "effect": step.effect,
-                "hosts": list(step.hosts),
+                "hosts": where[step.id],
                 "after": list(before[step.id]),
             }
             for step in plan.steps
@@ -84,8 +89,8 @@ def _names(plan: Plan) -> dict[str, str]:
     return {step.id: f"s{number}" for number, step in enumerate(plan.steps, 1)}
 
 
-def _label(step: PlanStep, line_break: str) -> str:
-    return f"{step.id}{line_break}{fold(step.hosts)}{line_break}{EFFECTS[step.effect]}"
+def _label(step: PlanStep, where: Where, line_break: str) -> str:
+    return f"{step.id}{line_break}{where[step.id]}{line_break}{EFFECTS[step.effect]}"
 
 
 def _quoted(text: str) -> str:

@@ -151,7 +151,8 @@ def _conditional(forecast: Forecast) -> list[str]:
 def _refusals(forecast: Forecast) -> list[str]:
     if not forecast.refusals:
         return []
-    lines = ["", "a run would be refused:"]
+    told = "not told without asking the hosts" if forecast.offline else "a run would be refused"
+    lines = ["", f"{told}:"]
     for unit in forecast.refusals:
         lines.append(f"  ✘ {unit.unit}: {safe(unit.refused)}")
         lines += [f"      next: {safe(hint)}" for hint in unit.hint.splitlines()]

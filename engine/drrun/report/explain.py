@@ -132,7 +132,7 @@ def _sends(units: Sequence[UnitForecast]) -> list[str]:
                 lines.append(f"    {one_line(change.conditional)}")
         if unit.unknown:
             lines.append(f"? {unit.unit}: {one_line(unit.unknown)}; --dry-run asks the hosts")
-        if unit.refused:
+        elif unit.refused:
             lines.append(f"✘ {unit.unit}: {one_line(unit.refused)}")
     return lines
 

@@ -1,0 +1,187 @@
+"""The verbs for authors: lint, explain, graph, steps, schema, inventory, init, doctor."""
+
+from __future__ import annotations
+
+import json
+
+from inline_snapshot import snapshot
+
+from drrun.cli.main import run
+from tests.unit.cli.conftest import Desk
+
+WRONG = """\
+drrun: 1
+name: wrong
+title: Two mistakes
+roles:
+  members: {min: 1}
+steps:
+  - id: stop
+    hosts: membres
+    uses: world.set
+    with: {key: server, to: stopped}
+  - id: start
+    hosts: member
+    uses: world.set
+    with: {key: server, to: running}
+"""
+
+
+def test_lint_of_good_files_exits_0(desk: Desk) -> None:
+    """Runbooks and inventories that are right give exit 0."""
+    said = desk("lint", "demo.yaml", "failing.yaml", "inventory.yaml")
+    assert (said.code, said.out) == (0, "")
+
+
+def test_lint_shows_every_mistake(desk: Desk) -> None:
+    """Mistakes are shown with place, caret and hint, all at once; exit 3."""
+    desk.write("wrong.yaml", WRONG)
+    said = desk("lint", "wrong.yaml", "demo.yaml")
+    assert said.code == 3
+    assert said.out == snapshot("""\
+error[unknown-role]: `membres` is not a role of this runbook
+ --> wrong.yaml:8:12
+  |
+8 |     hosts: membres
+  |            ^^^^^^^
+  = help: did you mean `members`?
+
+error[unknown-role]: `member` is not a role of this runbook
+  --> wrong.yaml:12:12
+   |
+12 |     hosts: member
+   |            ^^^^^^
+   = help: did you mean `members`?
+""")
+
+
+def test_lint_for_programs(desk: Desk) -> None:
+    """--format json has places and codes; --format github has one annotation a mistake."""
+    desk.write("wrong.yaml", WRONG)
+    document = json.loads(desk("lint", "wrong.yaml", "--format", "json").out)
+    assert document["diagnostics"][0]["line"] == 8
+    lines = desk("lint", "wrong.yaml", "--format", "github").out.splitlines()
+    assert lines[0].startswith("::error file=wrong.yaml,line=8,col=")
+    assert len(lines) == len(document["diagnostics"])
+
+
+def test_explain_says_why_a_step_waits_and_what_guards_it(desk: Desk) -> None:
+    """explain shows where, effect, undo, needs, guards and commands, without asking a host."""
+    desk.world.down |= set(desk.world.values)
+    said = desk("explain", "demo.yaml", "wipe", "-i", "inventory.yaml")
+    assert said.code == 0
+    assert said.out == snapshot("""\
+2 wipe: Replace the data
+  demo.yaml:12
+
+  uses        world.wipe (from not installed)
+  on          h[1-3]
+  effect      DESTROYS
+  repeat      never: when its result is lost, a person decides
+  undo        yes
+  on failure  the run stops, and can be resumed
+
+  Set a key of the world, destroying what was there; guarded by the rule it carries.
+
+  waits for:
+    stop: order
+
+  guarded: refused unless:
+    world.value(key_=server) is stopped on h[1-3], because wiping under a live server loses data (from world.wipe)
+
+  with:
+    key: data
+    to: restored
+
+  sends, as far as it is known without asking a host:
+    ? wipe@h1: known after asking the host (offline); --dry-run asks the hosts
+    ? wipe@h2: known after asking the host (offline); --dry-run asks the hosts
+    ? wipe@h3: known after asking the host (offline); --dry-run asks the hosts
+""")
+    assert desk("explain", "demo.yaml", "wpie").code == 2
+
+
+def test_graphs(desk: Desk) -> None:
+    """graph draws the order as a tree, as Mermaid and as dot."""
+    assert desk("graph", "demo.yaml").out == snapshot("""\
+demo: Wipe and restore
+
+     step   on       effect    after
+     stop   members  change    -
+!    wipe   members  DESTROYS  stop
+     start  members  change    wipe
+     agree  members  read      start
+""")
+    assert desk("graph", "demo.yaml", "--format", "mermaid").out == snapshot("""\
+flowchart TD
+    s1["stop<br>members<br>change"]
+    s2{{"wipe<br>members<br>DESTROYS"}}
+    s3["start<br>members<br>change"]
+    s4["agree<br>members<br>read"]
+    s1 --> s2
+    s2 --> s3
+    s3 --> s4
+    classDef destroys stroke:#c0392b,stroke-width:3px
+    class s2 destroys
+""")
+    assert "s1 -> s2;" in desk("graph", "demo.yaml", "--format", "dot").out
+
+
+def test_steps_lists_and_documents(desk: Desk) -> None:
+    """steps lists step types; --facts lists facts; a name gives all of one."""
+    assert "world.wipe" in desk("steps").out
+    assert "world.value" in desk("steps", "--facts").out
+    assert desk("steps", "world.wipe").out == snapshot("""\
+world.wipe (from not installed)
+
+  Set a key of the world, destroying what was there; guarded by the rule it carries.
+
+  runs     on each of its hosts
+  effect   destroy
+  repeat   never
+  undo     yes
+  outputs  was
+
+  with:
+    key: string, required
+    to: string, required
+    guard_key: string, default "server"
+    role: string, default "members"
+""")
+    assert desk("steps", "world.wip").code == 2
+
+
+def test_schemas_are_json(desk: Desk) -> None:
+    """schema prints JSON Schemas; a runbook's knows the installed step types."""
+    assert "world.wipe" in json.dumps(json.loads(desk("schema", "runbook").out))
+    assert json.loads(desk("schema", "inventory").out)["title"] == "drrun inventory"
+
+
+def test_inventory_show(desk: Desk) -> None:
+    """inventory show gives hosts and groups as drrun reads them."""
+    assert desk("inventory", "show").out == snapshot("""\
+test · inventory.yaml
+
+  host  address  user     port     as root  layout   through
+  h1    h1       (ssh's)  (ssh's)  sudo     systemd
+  h2    h2       (ssh's)  (ssh's)  sudo     systemd
+  h3    h3       (ssh's)  (ssh's)  sudo     systemd
+
+  group    hosts
+  members  h[1-3]
+""")
+
+
+def test_init_gives_files_that_lint_clean(desk: Desk) -> None:
+    """What init writes passes lint with the stock step types; it overwrites nothing."""
+    assert desk("init", "new").code == 0
+    assert run(["lint", "new/runbook.yaml", "new/inventory.yaml"]) == 0
+    assert desk("init", "new").code == 2
+
+
+def test_doctor_asks_every_host(desk: Desk) -> None:
+    """A host that does not answer makes doctor exit 4 and gives its next move."""
+    desk.world.down |= set(desk.world.values)
+    said = desk("doctor")
+    assert said.code == 4
+    assert said.out.count("cannot be reached") == 3

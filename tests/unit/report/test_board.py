@@ -1,0 +1,85 @@
+"""What the live view leaves on the screen, and what it draws below."""
+
+from __future__ import annotations
+
+import io
+import threading
+from pathlib import Path
+
+from inline_snapshot import snapshot
+from rich.console import Console
+
+from drrun.cli.live import LiveView
+from drrun.cli.terminal import Terminal
+from drrun.journal.events import UndoStarted, UnitFinished, UnitStarted
+from drrun.report.board import Board
+from drrun.values import Outcome, UnitId
+from tests.unit.engine.conftest import compiled
+
+STEPS = """
+- id: stop
+  hosts: members
+  uses: world.set
+  with: {key: server, to: stopped}
+- id: start
+  hosts: members
+  uses: world.set
+  with: {key: server, to: running}
+"""
+
+
+def started(unit: str, attempt: int = 1) -> UnitStarted:
+    """A unit begins."""
+    return UnitStarted(unit=UnitId(unit), attempt=attempt)
+
+
+def ended(unit: str, outcome: Outcome = Outcome.CHANGED, why: str = "") -> UnitFinished:
+    """A unit ends."""
+    return UnitFinished(unit=UnitId(unit), attempt=1, outcome=outcome, why=why, seconds=2.0)
+
+
+def test_a_step_leaves_one_line_when_its_last_host_is_done() -> None:
+    """Hosts that did the same are told together; differences are told apart."""
+    board = Board(compiled(STEPS))
+    for host in ("h1", "h2", "h3"):
+        assert board.take(started(f"stop@{host}"), 10) == []
+    assert board.take(ended("stop@h1"), 11) == []
+    assert board.take(ended("stop@h2"), 12) == []
+    lines = board.take(ended("stop@h3", Outcome.ALREADY), 13)
+    assert lines == snapshot(["✔ 1 stop  h[1-3]  h[1-2] changed, h3 already  3.0s"])
+    assert board.steps_done == 1
+
+
+def test_a_failure_is_told_at_once() -> None:
+    """A bad end does not wait for the step's other hosts."""
+    board = Board(compiled(STEPS))
+    board.take(started("stop@h1"), 0)
+    assert board.take(ended("stop@h1", Outcome.FAILED, "h1: no"), 1) == snapshot(
+        ["✘ 1 stop  h1  failed  2.0s: h1: no"]
+    )
+
+
+def test_undoing_is_told_as_undoing() -> None:
+    """After the turn each unit that was undone leaves its own line."""
+    board = Board(compiled(STEPS))
+    assert board.take(UndoStarted(why="asked to"), 0) == ["! undoing: asked to"]
+    undone = UnitFinished(
+        unit=UnitId("stop@h1"), attempt=1, outcome=Outcome.UNDONE, undo=True, seconds=1.0
+    )
+    assert board.take(undone, 1) == snapshot(["✔ undo 1 stop  h1  undone  1.0s"])
+    assert board.footer(61, stopping=True).startswith("undoing · 1m01s")
+
+
+def test_the_live_view_draws_steps_hosts_and_last_words(tmp_path: Path) -> None:
+    """What is under way is drawn with its hosts, their seconds, and a footer that says ^C."""
+    board = Board(compiled(STEPS))
+    board.take(started("stop@h1"), 0)
+    board.take(started("stop@h2"), 1)
+    console = Console(file=io.StringIO(), width=70, height=20)
+    view = LiveView(Terminal(), board, 0.0, threading.Event(), tmp_path, console, clock=lambda: 4.0)
+    with console.capture() as captured:
+        console.print(view.draw())
+    assert captured.get() == snapshot("""\
+▶ 1 stop  4.0s  h1 ⠋ 4.0s  h2 ⠋ 3.0s  \n\
+0/2 steps · 4.0s · ^C stops safely ───────────────────────────────────
+""")
