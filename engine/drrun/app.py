@@ -197,6 +197,23 @@ class App:
             hosts.connect_all(found.plan.targets)
             return self._drive(recorder, hosts, journal)
 
+    def takeover(self, run: str | None) -> Finish:
+        """Go on with a run that another controller holds: dead, frozen, or out of reach.
+
+        The hosts are fenced first: from then on they refuse the old controller's changes.
+        """
+        found = self._resumable(run)
+        plan = found.plan
+        epoch = RunState.of(plan, found.events).epoch + 1
+        with self._hosts(plan) as hosts:
+            hosts.connect_all(plan.targets)
+            if plan.changes_anything:
+                hosts.fence(epoch, _holder())
+            _, journal = self.store.take_over(found.run)
+            state = RunState.of(plan, journal.events())
+            recorder = Recorder(self.wrap(journal), state, tuple(self.watchers))
+            return self._drive(recorder, hosts, journal)
+
     def abort(self, run: str | None) -> Finish:
         """Undo a run, last step first. Raises Refused behind the point of no return."""
         found = self.store.find(run)
@@ -262,10 +279,9 @@ class App:
     def _drive(self, recorder: Recorder, hosts: Hosts, journal: FolderJournal) -> Finish:
         plan = recorder.state.plan
         epoch = recorder.state.epoch + 1
-        holder = f"{operator()}@{socket.gethostname()}"
         try:
             if plan.changes_anything:
-                hosts.fence(epoch, holder)
+                hosts.fence(epoch, _holder())
             recorder.record(
                 RunAttached(
                     epoch=epoch,
@@ -285,6 +301,11 @@ class App:
             return finish
         finally:
             journal.close()
+
+
+def _holder() -> str:
+    """Who a host says it is locked by."""
+    return f"{operator()}@{socket.gethostname()}:{os.getpid()}"
 
 
 def _limited(inventory: Inventory, limit: Sequence[str]) -> frozenset[HostName]:

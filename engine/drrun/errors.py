@@ -16,7 +16,8 @@
     │   └── NotKnownError              a prediction needed a value that only a run can give
     ├── UndoFailed            exit 9   undoing failed: hands on
     ├── StoreError            exit 10  the journal or the disk under it
-    │   └── JournalDamaged             a record in the middle does not verify
+    │   ├── JournalDamaged             a record in the middle does not verify
+    │   └── TakenOver         exit 5   another controller writes this run's journal now
     └── LabError              exit 1   the rehearsal lab could not do what was asked
 
 Rule 1: a message says what happened and where; `hint` says the next move.
@@ -133,6 +134,12 @@ class StoreError(DrrunError):
 
 class JournalDamaged(StoreError):
     """A record in the middle of a journal does not verify."""
+
+
+class TakenOver(StoreError):
+    """Another controller took the run over: this one must not write, nor act, any more."""
+
+    exit_code = 5
 
 
 class LabError(DrrunError):

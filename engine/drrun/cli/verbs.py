@@ -28,6 +28,7 @@ _TABLE = (
         (
             ("run", "Run a runbook, or say what a run would do (--dry-run)."),
             ("resume", "Go on with a run that was interrupted, failed or waits."),
+            ("takeover", "Go on with a run whose controller is lost; hosts refuse the old one."),
             ("abort", "Undo a run, last step first."),
             ("resolve", "Say what became of a change whose result was lost."),
         ),

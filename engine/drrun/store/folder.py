@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic_ns
 
-from drrun.errors import Refused, StoreError, UsageError
+from drrun.errors import Refused, StoreError, TakenOver, UsageError
 from drrun.journal.chain import Read, Record, encode, line_digest, read
 from drrun.journal.events import Event, RunAttached
 from drrun.plan.plan import Plan
@@ -68,6 +68,7 @@ class FolderJournal:
         """Write one record; wait for the disk when `durable`."""
         with self._write:
             self._refuse_if_broken()
+            self._refuse_if_taken_over()
             if isinstance(event, RunAttached):
                 self._epoch = event.epoch
             utc = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -113,6 +114,15 @@ class FolderJournal:
 
     def _refuse_if_broken(self) -> None:
         if self._broken is not None:
+            raise self._broken
+
+    def _refuse_if_taken_over(self) -> None:
+        """A takeover puts a copy in the journal's place: ours then has no name any more."""
+        if os.fstat(self._fd).st_nlink == 0:
+            self._broken = TakenOver(
+                f"the run {self.folder.name} was taken over by another controller",
+                hint=f"`drrun status {self.folder.name}` shows who has it",
+            )
             raise self._broken
 
     def events(self) -> Sequence[Event]:
@@ -180,6 +190,23 @@ class FolderStore:
         """A run to go on with. Raises UsageError, Refused (somebody has it) or JournalDamaged."""
         return self.load(run).plan, self._journal(self.folder(run))
 
+    def take_over(self, run: RunId) -> tuple[Plan, FolderJournal]:
+        """A run to go on with although somebody holds it: he writes into a file without a name.
+
+        Call it only when every host was fenced: what the old controller journaled before that is
+        in the copy, and what it journals later it can no longer do (design §6, locks).
+        """
+        folder = self.folder(run)
+        plan = self.load(run).plan
+        fresh = folder / f"{LOCK}.{os.getpid()}"
+        lock_fd = os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fresh.replace(folder / LOCK)
+        copy = folder / f"{JOURNAL}.{os.getpid()}"
+        _write_once(copy, (folder / JOURNAL).read_bytes())
+        copy.replace(folder / JOURNAL)
+        return plan, self._opened(folder, lock_fd)
+
     def _journal(self, folder: Path) -> FolderJournal:
         lock_fd = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
@@ -189,8 +216,12 @@ class FolderStore:
             os.close(lock_fd)
             raise Refused(
                 f"the run {folder.name} is being driven by {holder or 'another drrun'}",
-                hint=f"`drrun watch {folder.name}` follows it",
+                hint=f"`drrun watch {folder.name}` follows it; if that controller is lost, "
+                f"`drrun takeover {folder.name}`",
             ) from error
+        return self._opened(folder, lock_fd)
+
+    def _opened(self, folder: Path, lock_fd: int) -> FolderJournal:
         os.ftruncate(lock_fd, 0)
         os.pwrite(lock_fd, f"pid {os.getpid()}\n".encode(), 0)
         path = folder / JOURNAL

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from drrun.errors import JournalDamaged, Refused, StoreError, UsageError
+from drrun.errors import JournalDamaged, Refused, StoreError, TakenOver, UsageError
 from drrun.journal.chain import read
 from drrun.journal.events import Noted
 from drrun.store.folder import JOURNAL, FolderJournal, FolderStore
@@ -106,3 +106,19 @@ def test_a_run_is_found_by_a_unique_prefix(tmp_path: Path) -> None:
     assert store.find(None).run == "r-test"
     with pytest.raises(UsageError, match="no run 'x'"):
         store.find("x")
+
+
+def test_a_controller_whose_run_was_taken_over_cannot_write(tmp_path: Path) -> None:
+    """Its next append is refused, and the new controller's journal holds all that came before."""
+    store, _ = written(tmp_path)
+    run = store.load("r-test").run
+    _, old = store.open(run)
+    old.append(Noted(unit=UnitId("a@h1"), text="by the old one"), durable=True)
+    _, new = store.take_over(run)
+    with pytest.raises(TakenOver):
+        old.append(Noted(unit=UnitId("a@h1"), text="too late"), durable=True)
+    new.append(Noted(unit=UnitId("a@h1"), text="by the new one"), durable=True)
+    new.close()
+    old.close()
+    texts = [e.text for e in store.load("r-test").events if isinstance(e, Noted)]
+    assert texts[-2:] == ["by the old one", "by the new one"]
