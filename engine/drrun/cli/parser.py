@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cyclopts import App, CycloptsError, Parameter
@@ -25,8 +25,8 @@ def parse_and_call(words: Sequence[str]) -> int:
     return found if isinstance(found, int) else 0
 
 
-def build() -> App:
-    """The parser with every verb, none imported."""
+def build(known: Iterable[verbs.Verb] | None = None) -> App:
+    """The parser with these verbs (all of them when not given), none imported."""
     parser = App(
         name="drrun",
         help="Disaster-recovery runbooks that say what they will do, do it once, and prove it.",
@@ -38,7 +38,8 @@ def build() -> App:
         suppress_keyboard_interrupt=False,
         result_action="return_value",
     )
-    for verb in (*verbs.VERBS.values(), *verbs.added().values()):
+    every = (*verbs.VERBS.values(), *verbs.added().values()) if known is None else known
+    for verb in every:
         parser.command(verb.target, name=verb.name, help=verb.summary)
     return parser
 

@@ -25,6 +25,7 @@ from drrun.report.words import safe
 
 def run(
     runbook: str,
+    /,
     *,
     inventory: InventoryPath = None,
     extra: Annotated[list[str] | None, Parameter(name=["--extra", "-e"])] = None,

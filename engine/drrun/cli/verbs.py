@@ -6,7 +6,7 @@ Rule 2: other packages add verbs by an entry point in the group `drrun.verbs`, n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 GROUP = "drrun.verbs"
@@ -79,7 +79,12 @@ def added() -> Mapping[str, Verb]:
 
 
 def overview(version: str) -> str:
-    """The text of `drrun --help`."""
+    """The text of `drrun --help`, with the verbs that other packages bring."""
+    return summary(version, added().values())
+
+
+def summary(version: str, more: Iterable[Verb] = ()) -> str:
+    """The same, with these verbs beside drrun's own."""
     lines = [
         f"drrun {version}: disaster-recovery runbooks that say what they will do, do it once,",
         "and prove it.",
@@ -91,7 +96,7 @@ def overview(version: str) -> str:
         "hosts, changes nothing, and says change for change what a run will do.",
     ]
     section = ""
-    for verb in (*VERBS.values(), *added().values()):
+    for verb in (*VERBS.values(), *more):
         if verb.section != section:
             section = verb.section
             lines += ["", f"{section}:"]

@@ -69,7 +69,8 @@ def fields(schema: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     required = schema.get("required", ())
     for name, field in schema.get("properties", {}).items():
         default = field.get("default")
-        shown = "" if default in (None, "", [], {}) else f"default {_json(default)}"
+        plain = isinstance(default, bool | int | float | str) and default != ""
+        shown = "" if not plain else f"default {_json(default)}"
         needed = "required" if name in required else shown
         found.append((name, kind(field, schema), needed, str(field.get("description", ""))))
     return found
@@ -83,7 +84,7 @@ def kind(field: Mapping[str, Any], root: Mapping[str, Any]) -> str:
         return kind(target, root) if "enum" in target or "type" not in target else name
     choices = field.get("enum", [field["const"]] if "const" in field else [])
     if choices:
-        return " | ".join(_json(choice).strip('"') for choice in choices)
+        return " | ".join(dict.fromkeys(_json(choice).strip('"') for choice in choices))
     sides = [side for key in ("anyOf", "oneOf") for side in field.get(key, ())]
     if sides:
         words = [kind(side, root) for side in sides if side.get("type") != "null"]

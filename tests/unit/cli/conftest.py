@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -140,10 +139,10 @@ class Desk:
 @pytest.fixture(name="desk")
 def _desk(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Desk]:
+) -> Desk:
     """A desk in a folder of its own; the environment says nothing."""
     for name in ("DRRUN_INVENTORY", "NO_COLOR", "TERM", "SUDO_USER"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("DRRUN_STATE", str(tmp_path / "elsewhere"))
     monkeypatch.chdir(tmp_path)
-    yield Desk(tmp_path, capsys)
+    return Desk(tmp_path, capsys)

@@ -6,12 +6,12 @@ import json
 from xml.etree import ElementTree as ET
 
 import pytest
+from tests.unit.cli.conftest import Desk
+from tests.unit.cli.test_running import run_id
 
 from drrun.cli.tail import Tail
 from drrun.errors import JournalDamaged
 from drrun.store.folder import JOURNAL
-from tests.unit.cli.conftest import Desk
-from tests.unit.cli.test_running import run_id
 
 
 def test_runs_lists_the_newest_first(desk: Desk) -> None:
@@ -23,7 +23,7 @@ def test_runs_lists_the_newest_first(desk: Desk) -> None:
 
 
 def test_status_shows_the_phases_and_the_next_command(desk: Desk) -> None:
-    """status of a failed run names the failed step, why, and how to go on."""
+    """Status of a failed run names the failed step, why, and how to go on."""
     desk("failing.yaml")
     said = desk("status")
     assert said.code == 0
@@ -39,7 +39,7 @@ def test_status_takes_the_beginning_of_an_id(desk: Desk) -> None:
 
 
 def test_watch_of_an_ended_run_replays_it(desk: Desk) -> None:
-    """watch prints the journal's lines with the journal's times and ends with the run."""
+    """Watch prints the journal's lines with the journal's times and ends with the run."""
     desk("failing.yaml")
     said = desk("watch")
     assert said.code == 0
@@ -48,7 +48,7 @@ def test_watch_of_an_ended_run_replays_it(desk: Desk) -> None:
 
 
 def test_logs_choose_by_step_and_host(desk: Desk) -> None:
-    """logs prints what commands printed; --step and --host narrow it; a wrong name exits 2."""
+    """Logs prints what commands printed; --step and --host narrow it; a wrong name exits 2."""
     desk("failing.yaml")
     assert "stderr: no" in desk("logs", "--step", "fail").out
     assert desk("logs", "--step", "stop", "--host", "h2").out.count("── ") == 1

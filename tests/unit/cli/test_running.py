@@ -6,7 +6,6 @@ import json
 import re
 
 from inline_snapshot import snapshot
-
 from tests.unit.cli.conftest import Desk, still
 
 
@@ -188,7 +187,7 @@ def test_resume_of_a_finished_run_is_usage(desk: Desk) -> None:
 
 
 def test_abort_undoes_and_says_what_it_could_not(desk: Desk) -> None:
-    """abort --undo exits 8; a step type that cannot undo is shown as left, not as undone."""
+    """Abort --undo exits 8; a step type that cannot undo is shown as left, not as undone."""
     run = run_id(desk("failing.yaml").out)
     said = desk("abort", run, "--undo", "-q")
     assert said.code == 8
@@ -206,7 +205,7 @@ def test_abort_undoes_and_says_what_it_could_not(desk: Desk) -> None:
 
 
 def test_abort_without_undo_does_nothing(desk: Desk) -> None:
-    """abort without --undo is a usage error that says the command."""
+    """Abort without --undo is a usage error that says the command."""
     run = run_id(desk("failing.yaml").out)
     said = desk("abort", run)
     assert said.code == 2

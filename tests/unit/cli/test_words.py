@@ -7,12 +7,12 @@ import sys
 
 import pytest
 from inline_snapshot import snapshot
+from tests.unit.cli.conftest import Desk
 
 from drrun.cli.ending import guarded
 from drrun.cli.main import run
 from drrun.cli.terminal import Terminal
 from drrun.cli.verbs import VERBS
-from tests.unit.cli.conftest import Desk
 
 
 def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
@@ -161,7 +161,7 @@ class _Screen(io.StringIO):
 
 
 def test_colours_only_where_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """auto paints a terminal, but neither with NO_COLOR nor on TERM=dumb; always paints all."""
+    """Auto paints a terminal, but neither with NO_COLOR nor on TERM=dumb; always paints all."""
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("NO_COLOR", raising=False)
     assert Terminal(out=_Screen()).paints(_Screen())

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 from inline_snapshot import snapshot
+from tests.unit.cli.conftest import Desk
 
 from drrun.cli.main import run
-from tests.unit.cli.conftest import Desk
 
 WRONG = """\
 drrun: 1
@@ -66,7 +66,7 @@ def test_lint_for_programs(desk: Desk) -> None:
 
 
 def test_explain_says_why_a_step_waits_and_what_guards_it(desk: Desk) -> None:
-    """explain shows where, effect, undo, needs, guards and commands, without asking a host."""
+    """Explain shows where, effect, undo, needs, guards and commands, without asking a host."""
     desk.world.down |= set(desk.world.values)
     said = desk("explain", "demo.yaml", "wipe", "-i", "inventory.yaml")
     assert said.code == 0
@@ -102,7 +102,7 @@ def test_explain_says_why_a_step_waits_and_what_guards_it(desk: Desk) -> None:
 
 
 def test_graphs(desk: Desk) -> None:
-    """graph draws the order as a tree, as Mermaid and as dot."""
+    """Graph draws the order as a tree, as Mermaid and as dot."""
     assert desk("graph", "demo.yaml").out == snapshot("""\
 demo: Wipe and restore
 
@@ -128,7 +128,7 @@ flowchart TD
 
 
 def test_steps_lists_and_documents(desk: Desk) -> None:
-    """steps lists step types; --facts lists facts; a name gives all of one."""
+    """Steps lists step types; --facts lists facts; a name gives all of one."""
     assert "world.wipe" in desk("steps").out
     assert "world.value" in desk("steps", "--facts").out
     assert desk("steps", "world.wipe").out == snapshot("""\
@@ -152,13 +152,13 @@ world.wipe (from not installed)
 
 
 def test_schemas_are_json(desk: Desk) -> None:
-    """schema prints JSON Schemas; a runbook's knows the installed step types."""
+    """Schema prints JSON Schemas; a runbook's knows the installed step types."""
     assert "world.wipe" in json.dumps(json.loads(desk("schema", "runbook").out))
     assert json.loads(desk("schema", "inventory").out)["title"] == "drrun inventory"
 
 
 def test_inventory_show(desk: Desk) -> None:
-    """inventory show gives hosts and groups as drrun reads them."""
+    """Inventory show gives hosts and groups as drrun reads them."""
     assert desk("inventory", "show").out == snapshot("""\
 test · inventory.yaml
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from inline_snapshot import snapshot
 from rich.console import Console
+from tests.unit.engine.conftest import compiled
 
 from drrun.cli.live import LiveView
 from drrun.cli.terminal import Terminal
 from drrun.journal.events import UndoStarted, UnitFinished, UnitStarted
 from drrun.report.board import Board
 from drrun.values import Outcome, UnitId
-from tests.unit.engine.conftest import compiled
 
 STEPS = """
 - id: stop

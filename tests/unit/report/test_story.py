@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from inline_snapshot import snapshot
+from tests.unit.engine.conftest import HEAD, compiled
+from tests.unit.report.conftest import records
 
 from drrun.journal.events import (
     Answered,
@@ -22,8 +24,6 @@ from drrun.report import html, junit, markdown, text
 from drrun.report.outage import away, goals, missed, outage
 from drrun.report.story import Story
 from drrun.values import Digest, HostName, Json, Outcome, RunId, UnitId
-from tests.unit.engine.conftest import HEAD, compiled
-from tests.unit.report.conftest import records
 
 STEPS = """
 - id: stop
