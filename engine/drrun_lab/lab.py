@@ -22,6 +22,7 @@ from drrun_lab.control_plane import LEADERS, ControlPlane
 from drrun_lab.inventory import inventory_text
 from drrun_lab.keys import SshKey
 from drrun_lab.layout import LabHost, LabSpec, Layout, checked_name
+from drrun_lab.limits import make_room
 from drrun_lab.machine import Machine
 from drrun_lab.packages import require_root
 from drrun_lab.places import state_folder
@@ -192,6 +193,7 @@ class Lab:
                     f"{layer} is gone, and lab {self.layout.name} is mounted on it",
                     hint=f"`drrun lab down --name {self.layout.name}`, then up again",
                 )
+        make_room(self._progress)
         network.raise_bridge(self.layout)
         self._each(lambda machine: machine.boot())
 
