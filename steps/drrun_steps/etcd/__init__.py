@@ -6,12 +6,14 @@ from drrun.spi import Fact, Step
 from drrun_steps.etcd import config, disk, live, place, snapshot
 from drrun_steps.etcd.gates import Consistent, Disarm, ProveDown
 from drrun_steps.etcd.measure import Measure, Remeasure
+from drrun_steps.etcd.preflight import Preflight
 from drrun_steps.etcd.restore import Install, Prepare
 from drrun_steps.etcd.ruling import VerdictStep
 from drrun_steps.etcd.save import Save
 from drrun_steps.etcd.verify import Verify
 
 STEPS: tuple[type[Step], ...] = (
+    Preflight,
     VerdictStep,
     Verify,
     Save,

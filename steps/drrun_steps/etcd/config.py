@@ -172,7 +172,7 @@ class EtcdCertificates(Fact[tuple[str, ...]]):
 
     def parse(self, reply: Reply) -> tuple[str, ...]:
         """One line a certificate that ends too soon."""
-        return tuple(line for line in reply.text.splitlines() if line)
+        return tuple(dict.fromkeys(line for line in reply.text.splitlines() if line))
 
 
 _CERTIFICATES = (

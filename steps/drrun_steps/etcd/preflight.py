@@ -1,0 +1,141 @@
+"""The step that looks for what would stand in the way of a recovery, while nothing burns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from drrun.spi import Effect, Group, GroupStep, Host, Outputs, Refused, Repeat, Whole
+from drrun_steps.etcd.access import ask_each, overrides
+from drrun_steps.etcd.config import Config, EtcdCertificates, EtcdTools, Tools
+from drrun_steps.etcd.identity import conflicts, strangers
+from drrun_steps.etcd.live import EtcdAgreement, EtcdMembers, EtcdStatus, Status, disagreements
+from drrun_steps.etcd.ruling import config_fact
+from drrun_steps.host import HostClock, HostDisk, HostMemory
+
+_GIB = 1024**3
+_DEFAULT_QUOTA = 2 * _GIB
+KNOWN_BAD = {
+    "3.5.0": "can corrupt data silently (postmortem of 2022): go to 3.5.33",
+    "3.5.1": "can corrupt data silently (postmortem of 2022): go to 3.5.33",
+    "3.5.2": "can corrupt data silently (postmortem of 2022): go to 3.5.33",
+}
+"""Versions of etcd that nobody should run, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What was found on one host."""
+
+    config: Config
+    tools: Tools
+    status: Status
+    ending: tuple[str, ...]
+    free: int
+    memory: int
+    offset: float
+    """Its clock against the median of all, in seconds."""
+
+
+class Preflight(GroupStep):
+    """Look at everything that a recovery rests on; refuse with all findings at once.
+
+    An odd number of members, one cluster that agrees with itself, versions, space on disk, in
+    memory and under the quota, clocks, certificates, tools, leftovers of an earlier emergency.
+    """
+
+    uses = "etcd.preflight"
+    effect = Effect.READ
+    repeat = Repeat.SAFE
+    outputs = ("findings",)
+
+    certificate_hours: Whole = 24 * 30
+    """How long certificates must at least be valid still."""
+    clock_seconds: float = 1.0
+    """How far the hosts' clocks may be apart; etcd warns above 1 s."""
+    service: str = "etcd"
+    """etcd's unit."""
+
+    def run(self, group: Group) -> Outputs:
+        """Ask everything, then say everything."""
+        health = self._ask(group)
+        for name, it in health.items():
+            group.note(f"{name}: {_line(it)}")
+        found = [
+            *self._cluster(group, health),
+            *(f"{name}: {text}" for name, it in health.items() for text in self._host(it)),
+        ]
+        if found:
+            raise Refused(
+                f"{len(found)} things stand in the way: " + "; ".join(found),
+                hint="put them right one by one, then run the preflight again",
+            )
+        return {"findings": []}
+
+    def _ask(self, group: Group) -> Mapping[str, Health]:
+        hosts = group.hosts
+        configs = ask_each(group, hosts, lambda h: config_fact(h, self.service))
+        statuses = ask_each(group, hosts, lambda h: EtcdStatus(**overrides(h, self.service)))
+        tools = group.read(EtcdTools(), hosts)
+        ending = group.read(EtcdCertificates(self.service, self.certificate_hours), hosts)
+        disks = ask_each(group, hosts, lambda h: HostDisk(configs[h.name].data_dir or "/"))
+        memory = group.read(HostMemory(), hosts)
+        clocks = group.read(HostClock(), hosts)
+        median = sorted(clocks.values())[len(clocks) // 2]
+        return {
+            h.name: Health(
+                configs[h.name],
+                tools[h.name],
+                statuses[h.name],
+                ending[h.name],
+                disks[h.name].free,
+                memory[h.name],
+                clocks[h.name] - median,
+            )
+            for h in hosts
+        }
+
+    def _cluster(self, group: Group, health: Mapping[str, Health]) -> Iterator[str]:
+        configs = {name: it.config for name, it in health.items()}
+        if len(health) % 2 == 0:
+            yield f"{len(health)} members: an even number bears no more losses than one less"
+        yield from conflicts(configs)
+        yield from (f"a member that the inventory does not know: {s}" for s in strangers(configs))
+        live = [h for h in group.hosts if health[h.name].status.answers]
+        if live:
+            yield from self._agreement(live[0], len(health))
+
+    def _agreement(self, host: Host, members: int) -> tuple[str, ...]:
+        listed = host.read(EtcdMembers(**overrides(host, self.service))).members
+        endpoints = tuple(url for m in listed for url in m.client_urls[:1])
+        said = host.read(EtcdAgreement(**overrides(host, self.service), endpoints=endpoints))
+        return disagreements(said, members, writers=True)
+
+    def _host(self, it: Health) -> Iterator[str]:
+        quota = it.config.quota or _DEFAULT_QUOTA
+        if not it.status.answers:
+            yield f"etcd does not answer ({it.status.why})"
+        if it.status.version in KNOWN_BAD:
+            yield f"etcd {it.status.version} {KNOWN_BAD[it.status.version]}"
+        if it.status.size > 0.8 * quota:
+            yield f"the database fills {100 * it.status.size // quota} % of its quota"
+        if not it.tools.restore:
+            yield "neither etcdutl nor etcdctl is there to restore with"
+        if it.free < 3 * it.status.size + _GIB:
+            yield f"{it.free >> 20} MiB are free beside the data; a restore keeps the old data too"
+        if it.memory < it.status.size + _GIB // 4:
+            yield f"{it.memory >> 20} MiB of memory are left"
+        if abs(it.offset) > self.clock_seconds:
+            yield f"its clock is {it.offset:+.1f} s off"
+        yield from (f"a certificate ends soon: {text}" for text in it.ending)
+        yield from (f"{text} was left on after an emergency" for text in it.config.leftovers)
+
+
+def _line(it: Health) -> str:
+    role = "leads" if it.status.leads else "follows"
+    state = f"{role}, revision {it.status.revision}" if it.status.answers else "does not answer"
+    bump = "raises revisions" if it.tools.bump else "cannot raise revisions"
+    return (
+        f"etcd {it.status.version or '?'} {state}, {it.status.size >> 10} KiB, "
+        f"{it.free // _GIB} GiB free, {it.tools.restore or 'no tool'} {bump}"
+    )

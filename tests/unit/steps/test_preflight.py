@@ -1,0 +1,87 @@
+"""The preflight: everything that would stand in the way, said at once."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+from tests.unit.steps.recorded_answers import recorded
+
+from drrun.spi import Fact, Refused
+from drrun.testing import FakeGroup, FakeHost
+from drrun_steps.etcd.config import Config, EtcdCertificates, EtcdConfig, EtcdTools, Tools
+from drrun_steps.etcd.live import EtcdAgreement, EtcdMembers, EtcdStatus
+from drrun_steps.etcd.preflight import Preflight
+from drrun_steps.host import Disk, HostClock, HostDisk, HostMemory
+
+_STATUS = EtcdStatus().parse(recorded("status"))
+_MEMBERS = EtcdMembers().parse(recorded("members"))
+_AGREEMENT = EtcdAgreement().parse(recorded("agreement"))
+
+
+def _group(**last: Any) -> FakeGroup:
+    """Three sound hosts; `last` is what is different on the third."""
+    endpoints = tuple(url for m in _MEMBERS.members for url in m.client_urls)
+    hosts = []
+    for n in (1, 2, 3):
+        odd = last if n == 3 else {}
+        config = Config(
+            found=True,
+            name=f"cp{n}",
+            data_dir="/var/lib/etcd",
+            peer_urls=f"https://10.94.42.1{n}:2380",
+            owner="etcd:etcd",
+            leftovers=odd.get("leftovers", ()),
+        )
+        status = dataclasses.replace(_STATUS, **odd.get("status", {}))
+        answers: dict[Fact[Any], Any] = {
+            EtcdConfig(): config,
+            EtcdStatus(): status,
+            EtcdMembers(): _MEMBERS,
+            EtcdAgreement(endpoints=endpoints): last.get("agreement", _AGREEMENT),
+            EtcdTools(): odd.get("tools", Tools("etcdutl", bump=True, version="3.5.16")),
+            EtcdCertificates("etcd", 720): odd.get("ending", ()),
+            HostDisk("/var/lib/etcd"): Disk(odd.get("free", 10**12), 10**12),
+            HostMemory(): odd.get("memory", 10**10),
+            HostClock(): 1000.0 + odd.get("clock", 0.0),
+        }
+        hosts.append(FakeHost(f"cp{n}", answers))
+    return FakeGroup(hosts)
+
+
+def test_a_sound_cluster_passes() -> None:
+    """With a line a host."""
+    group = _group()
+    assert Preflight().run(group) == {"findings": []}
+    assert len(group.notes) == 3
+
+
+@pytest.mark.parametrize(
+    ("last", "words"),
+    [
+        ({"status": {"version": "3.5.1"}}, "corrupt data silently"),
+        ({"status": {"size": 1900 * 1024**2}}, "of its quota"),
+        ({"status": {"answers": False, "why": "refused"}}, "does not answer"),
+        ({"tools": Tools()}, "neither etcdutl"),
+        ({"ending": ("peer.crt: notAfter=…",)}, "ends soon"),
+        ({"free": 1024}, "free beside the data"),
+        ({"memory": 1024}, "of memory"),
+        ({"clock": -7.0}, "7.0 s off"),
+        ({"leftovers": ("force-new-cluster",)}, "left on after an emergency"),
+        ({"agreement": dataclasses.replace(_AGREEMENT, hashes=("1", "2", "1"))}, "hashes differ"),
+    ],
+    ids=lambda value: value.split()[-1] if isinstance(value, str) else "",
+)
+def test_each_finding_is_told_with_its_host(last: dict[str, Any], words: str) -> None:
+    """Nothing else is found."""
+    with pytest.raises(Refused, match=words) as caught:
+        Preflight().run(_group(**last))
+    assert caught.value.message.startswith("1 things")
+
+
+def test_all_findings_come_at_once() -> None:
+    """Nobody repairs one thing a night."""
+    with pytest.raises(Refused) as caught:
+        Preflight().run(_group(clock=9.0, free=1, tools=Tools()))
+    assert caught.value.message.startswith("3 things")
