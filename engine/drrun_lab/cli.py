@@ -77,6 +77,21 @@ def reset(*, name: Name = "lab") -> int:
     return 0
 
 
+@lab.command(name="demo")
+def demonstrate(
+    *,
+    name: Name = "demo",
+    keep: Annotated[bool, Parameter(negative=(), help="Leave the lab up.")] = False,
+) -> int:
+    """Destroy a real cluster and recover it, proving every claim: under two minutes."""
+    from drrun_lab.demo import demo
+
+    try:
+        return demo(name, keep=keep)
+    except DrrunError as error:
+        return _told(error)
+
+
 @lab.command
 def status(*, name: Annotated[str, Parameter(help="Only this lab.")] = "") -> int:
     """Show each lab: its inventory, versions, hosts and whether they are on and serve."""
