@@ -44,7 +44,7 @@ def drive(
 
 def _detached(screen: Terminal, plan: Plan, stored: StoredRun, code: int) -> int:
     if screen.json:
-        screen.give({**stream.result(story_of(stored), code), "status": "detached"})
+        screen.give(stream.result(story_of(stored), code))
     else:
         screen.warn(f"stopped; commands on hosts go on\n  next: drrun resume {plan.run}")
     return code

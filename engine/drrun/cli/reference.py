@@ -34,6 +34,7 @@ def cli_page() -> str:
     """Every verb with its options."""
     own = build(verbs.VERBS.values()).generate_docs(flatten_commands=True)
     body = own[own.index("# drrun run\n") :]
+    body = re.sub(r" -m \S+", "", body)  # a nested app writes how this very program was started
     body = _NOTHING.sub("", re.sub(r"^#+ ", "## ", body, flags=re.MULTILINE))
     head = [reference.NOTE, "", "# Command line", "", "```", verbs.summary(__version__), "```", ""]
     return "\n".join(head) + "\n" + body.rstrip() + "\n"

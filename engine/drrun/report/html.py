@@ -33,7 +33,7 @@ svg { width: 100%; height: auto; background: #fff; color: #222; border: 1px soli
 footer { margin: 3rem 0; font-size: .85rem; opacity: .8; overflow-wrap: anywhere; }
 """
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-_CLASSES = {"done": "good", "undone": "open", "waiting": "open", "running": "open"}
+_CLASSES = {"done": "good", "undone": "open", "waiting": "open", "detached": "open"}
 
 
 def page(story: Story, output: ReadOutput) -> str:

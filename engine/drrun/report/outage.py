@@ -80,9 +80,11 @@ def goals(story: Story) -> tuple[Goal, ...]:
     figures = {measured.name: measured.value for _, measured in story.measures}
     found: list[Goal] = []
     for name, goal in story.plan.objectives.items():
-        if name in figures:
+        if story.status != "done":
+            found.append(Goal(name, goal, None, "the run is not done"))
+        elif name in figures:
             found.append(Goal(name, goal, figures[name], "measured by a step"))
-        elif name == "rto" and story.finished is not None:
+        elif name == "rto":
             out = outage(story)
             if out is None:
                 found.append(Goal(name, goal, story.seconds, "the whole run"))

@@ -20,6 +20,7 @@ from drrun.journal.events import (
     Noted,
     Resolved,
     RunAttached,
+    RunDetached,
     RunFinished,
     RunStarted,
     UnitFinished,
@@ -137,6 +138,8 @@ class Story:
     """The time of the last event."""
     started: RunStarted | None = None
     finished: RunFinished | None = None
+    detached: bool = False
+    """Whether the last controller left in good order."""
     attempts: list[Attempt] = field(default_factory=list)
     changes: list[Made] = field(default_factory=list)
     notes: list[tuple[datetime, Noted]] = field(default_factory=list)
@@ -164,7 +167,9 @@ class Story:
                 self.started = event
             case RunAttached():
                 self.attached.append((when, event))
-                self.finished = None
+                self.finished, self.detached = None, False
+            case RunDetached():
+                self.detached = True
             case RunFinished():
                 self.finished = event
             case UnitStarted():
@@ -230,6 +235,8 @@ class Story:
             return self.finished.status
         if self.live:
             return "undoing" if self.state.phase == "undo" else "running"
+        if self.detached:
+            return "detached"
         return "interrupted" if self.started is not None else "not started"
 
     @property

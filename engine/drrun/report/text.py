@@ -14,7 +14,15 @@ ReadOutput = Callable[[str], bytes]
 """An output file's bytes by name: `TOKEN.out`, `TOKEN.err`."""
 
 BAD = (Status.FAILED, Status.REFUSED, Status.UNKNOWN, Status.UNDO_FAILED)
-_STATUS_MARK = {"done": "✔", "undone": "✔", "waiting": "?", "running": "▶", "undoing": "▶"}
+_STATUS_MARK = {
+    "done": "✔",
+    "undone": "✔",
+    "waiting": "?",
+    "detached": "?",
+    "interrupted": "?",
+    "running": "▶",
+    "undoing": "▶",
+}
 TAIL = 3
 """Lines of a command's complaint that the failure screen shows."""
 
@@ -205,7 +213,7 @@ def next_moves(story: Story) -> list[str]:
         rows.append((f"drrun resume {run}", again))
     if any(record.status in BAD and record.changes for p in story.phases for _, record in p.units):
         rows.append((f"drrun logs {run}", "all that the commands printed"))
-    if _can_undo(story):
+    if _can_undo(story) and any(p.step.undoable for p in _changed(story)):
         rows.append((f"drrun abort {run} --undo", _undo_words(story)))
     rows.append((f"drrun report {run}", "the whole record"))
     return [
@@ -237,12 +245,15 @@ def _can_undo(story: Story) -> bool:
     return forward and story.state.no_return is None and story.state.phase == "forward"
 
 
+def _changed(story: Story) -> list[Phase]:
+    return [phase for phase in story.phases if any(record.changes for _, record in phase.units)]
+
+
 def _undo_words(story: Story) -> str:
-    changed = [p.step for p in story.phases if any(record.changes for _, record in p.units)]
+    changed = [phase.step for phase in _changed(story)]
     can = [step.id for step in reversed(changed) if step.undoable]
     cannot = [s.id for s in changed if not s.undoable and s.effect is not Effect.READ]
-    words = f"undo {', '.join(can)}" if can else "end it"
-    return words + (f"; {', '.join(cannot)} cannot be undone" if cannot else "")
+    return f"undo {', '.join(can)}" + (f"; {', '.join(cannot)} cannot be undone" if cannot else "")
 
 
 def record(story: Story, output: ReadOutput, source: Sequence[str] = ()) -> list[str]:

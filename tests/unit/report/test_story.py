@@ -138,6 +138,13 @@ def test_the_recovery_time_is_the_outage_else_the_whole_run() -> None:
     assert goals(down)[0].got == 90.0
 
 
+def test_a_run_that_is_not_done_meets_nothing() -> None:
+    """However soon a run failed, its objectives are not judged."""
+    head = HEAD.replace("roles:", "objectives: {rto: 60s}\nroles:")
+    failed = RunFinished(status="failed", exit_code=1, why="no")
+    assert goals(told((1, failed), head=head))[0].met is None
+
+
 def test_a_step_may_measure_an_objective() -> None:
     """A figure of an objective's name, noted by a step, is what it is judged on."""
     head = HEAD.replace("roles:", "objectives: {rpo: 1h}\nroles:")
