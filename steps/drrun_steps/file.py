@@ -11,6 +11,7 @@ from pydantic import Field
 from drrun.spi import Command, Done, Effect, Fact, Host, HostStep, Repeat, Reply, Step, sh
 
 _WRITE = r"""
+# write the file anew, set the old one aside
 set -eu
 umask 077
 if [ -e "$FILE" ] && [ ! -e "$ASIDE" ]; then cp -p -- "$FILE" "$ASIDE"; fi
@@ -22,6 +23,7 @@ mv -f -- "$FILE.drrun-new" "$FILE"
 """
 
 _BACK = r"""
+# put the old file back
 set -eu
 if [ -e "$ASIDE" ]; then mv -f -- "$ASIDE" "$FILE"; elif [ "$WAS" = no ]; then rm -f -- "$FILE"; fi
 """

@@ -142,7 +142,10 @@ class Disarm(GroupStep):
         fact = EtcdStatus(**overrides(host, self.service))
         host.change(
             "disarm",
-            sh(f"{CLIENT}own alarm disarm", **environment(host, self.service)),
+            sh(
+                f"# disarm the alarms of the cluster\n{CLIENT}own alarm disarm",
+                **environment(host, self.service),
+            ),
             sets={fact: satisfies("without NOSPACE", _spacious)},
             touches=(f"@{self.service}",),
             only_if=(

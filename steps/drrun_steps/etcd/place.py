@@ -131,6 +131,7 @@ def staged(place: Place) -> EtcdStaged:
 
 
 RESTORE = r"""
+# restore the snapshot beside the live data, and seal it
 set -eu
 umask 077
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -161,6 +162,7 @@ mv -f -- "$STAGE/seal.new" "$STAGE/seal"
 """
 
 UNSTAGE = r"""
+# remove what this run staged, nothing else
 set -eu
 case $TO in /*drrun-"$RUN") ;; *) echo "drrun: $TO is no staging directory of $RUN" >&2; exit 5;; esac
 rm -f -- "$STAGE/seal" "$STAGE/snapshot.db"
@@ -170,6 +172,7 @@ rmdir -- "$STAGE" 2>/dev/null || true
 """
 
 INSTALL = r"""
+# set the live data aside, put the staged data in its place
 set -eu
 [ -r "$STAGE/seal" ] || { echo 'drrun: nothing is staged on this host' >&2; exit 5; }
 real=$(readlink -f -- "$LIVE" || printf '%s' "$LIVE")
@@ -203,6 +206,7 @@ sync -f "$LIVE" 2>/dev/null || sync
 """
 
 SWAP_BACK = r"""
+# put the old data back, keep the restored data staged
 set -eu
 real=$(readlink -f -- "$LIVE" || printf '%s' "$LIVE")
 ls -l /proc/[0-9]*/fd 2>/dev/null | grep -q -F -e "-> $real/" && {

@@ -25,7 +25,8 @@ _FEW = 100
 """Entries that a member under load may have in hand and still be a good source."""
 
 _SAVE = (
-    CLIENT
+    "# save a snapshot of this member, prove it, write its manifest\n"
+    + CLIENT
     + OFFLINE
     + r"""
 set -eu

@@ -34,6 +34,7 @@ from drrun_steps.service.facts import (
 )
 
 _HOLD = """
+# write the drop-in that makes every start fail
 set -eu
 umask 022
 mkdir -p -- "${FILE%/*}"
@@ -50,6 +51,7 @@ systemctl daemon-reload
 """
 
 _LIFT = """
+# remove the drop-in that makes every start fail
 set -eu
 rm -f -- "$FILE"
 rmdir -- "${FILE%/*}" 2>/dev/null || true
@@ -58,6 +60,7 @@ systemctl daemon-reload
 
 
 _STOP = """
+# stop the unit; kill it when its grace is over
 systemctl stop --no-block "$UNIT"
 left=$((GRACE * 10))
 while [ "$left" -gt 0 ]; do
