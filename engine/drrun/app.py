@@ -13,14 +13,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from drrun import __version__
 from drrun.errors import Refused, UsageError
-from drrun.execute.asking import Remembering
-from drrun.execute.decide import Finish
-from drrun.execute.drive import Driver
-from drrun.execute.dry import Dry, Forecast
-from drrun.execute.hosts import Hosts
 from drrun.execute.recorder import Recorder
 from drrun.journal.events import Resolved, RunAttached, RunStarted, UndoStarted
 from drrun.journal.state import RunState, Status
@@ -33,8 +29,12 @@ from drrun.plan.plan import Plan
 from drrun.ports import Clock, Journal, Prompt, Transport, Watcher
 from drrun.registry import Registry
 from drrun.store.folder import FolderJournal, FolderStore, StoredRun
-from drrun.transport.pool import Transports
 from drrun.values import HostName, RunId, UnitId
+
+if TYPE_CHECKING:  # what only a run needs is imported when there is one: lint and status start fast
+    from drrun.execute.decide import Finish
+    from drrun.execute.dry import Forecast
+    from drrun.execute.hosts import Hosts
 
 
 class SystemClock:
@@ -160,6 +160,9 @@ class App:
 
     def forecast(self, plan: Plan, *, offline: bool = False) -> Forecast:
         """The dry-run: reads only. Raises ConnectError when a host cannot be reached."""
+        from drrun.execute.asking import Remembering
+        from drrun.execute.dry import Dry
+
         if offline:
             return Dry(plan, self.registry, lambda _host, _facts: None, offline=True).forecast()
         with self._hosts(plan) as hosts:
@@ -270,6 +273,9 @@ class App:
 
     @contextmanager
     def _hosts(self, plan: Plan) -> Iterator[Hosts]:
+        from drrun.execute.hosts import Hosts
+        from drrun.transport.pool import Transports
+
         hosts = Hosts(plan, self.transport or Transports())
         try:
             yield hosts
@@ -277,6 +283,8 @@ class App:
             hosts.close()
 
     def _drive(self, recorder: Recorder, hosts: Hosts, journal: FolderJournal) -> Finish:
+        from drrun.execute.drive import Driver
+
         plan = recorder.state.plan
         epoch = recorder.state.epoch + 1
         try:
