@@ -239,7 +239,7 @@ def test_a_kill_keeps_the_last_words(line: ShellLine, jobs: Jobs, tmp_path: Path
     """The drains are not in the killed group: what a command says on TERM is kept."""
     gate = tmp_path / "gate"
     os.mkfifo(gate)
-    job = jobs(f"trap 'echo bye; exit 7' TERM\n: >{gate}\nsleep 30 & wait\n".encode())
+    job = jobs(f"trap 'echo bye; exit 7' TERM\n: >{gate}\nwhile :; do sleep 0.1; done\n".encode())
     line.launch(job)
     with gate.open():
         pass
