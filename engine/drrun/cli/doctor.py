@@ -137,7 +137,7 @@ def _hosts(app: App, given: Path | None) -> Iterable[Finding]:
 def _transport(app: App) -> tuple[Transport, Callable[[], None]]:
     if app.transport is not None:
         return app.transport, lambda: None
-    from drrun.transport.pool import Transports
+    from drrun.transport.routes import Transports
 
     made = Transports()
     return made, made.close

@@ -42,7 +42,10 @@ class TerminalPrompt:
     def ask(self, question: Question) -> str:
         """The answer. Raises Waiting when the input ends, Detached when the run is to stop."""
         with self._lock, self.paused():
-            choices = "" if question.expect else f" [{'/'.join(question.choices)}]"
+            choices = f" [{'/'.join(question.choices)}]"
+            if question.expect:
+                told = question.expect in question.text
+                choices = "" if told else f" [type: {question.expect}]"
             while True:
                 said = self._line(f"{safe(question.text)}{choices} ")
                 if question.expect or said in question.choices:

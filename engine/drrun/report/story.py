@@ -121,7 +121,17 @@ class Phase:
 def _word(record: UnitRecord) -> str:
     if record.status is Status.DONE and record.outcome is not None:
         return str(record.outcome)
-    return "not started" if record.status is Status.PENDING else str(record.status)
+    return status_word(record)
+
+
+def status_word(record: UnitRecord) -> str:
+    """A unit's status; one that only waits for a person is not called unknown."""
+    if record.status is Status.PENDING:
+        return "not started"
+    entries = (entry for found in record.entries.values() for entry in found)
+    if record.status is Status.UNKNOWN and not any(isinstance(e, ChangeLost) for e in entries):
+        return "waiting"
+    return "undo failed" if record.status is Status.UNDO_FAILED else str(record.status)
 
 
 @dataclass(slots=True)

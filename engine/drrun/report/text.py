@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from drrun.journal.state import Status
+from drrun.journal.state import Status, UnitRecord
 from drrun.report.outage import goals, outage
-from drrun.report.story import Made, Phase, Story
+from drrun.report.story import Made, Phase, Story, status_word
 from drrun.report.words import clock, columns, count, fold, one_line, safe
 from drrun.values import Effect, UnitId, span
 
@@ -122,7 +122,7 @@ def troubles(story: Story, output: ReadOutput, source: Sequence[str] = ()) -> li
         for unit, record in phase.units:
             wrong = phase.went_wrong(unit.id)
             if record.status in BAD:
-                word = "undo failed" if record.status is Status.UNDO_FAILED else str(record.status)
+                word = status_word(record)
                 why = record.why
             elif record.status is Status.UNDONE and wrong is not None:
                 left = phase.left(unit.id)
@@ -177,8 +177,13 @@ def state(story: Story) -> str:
     whole: dict[str, int] = {}
     mixed: list[str] = []
     for phase in story.phases:
-        words = {_status_word(phase, unit.id, record.status) for unit, record in phase.units}
-        if len(words) == 1 and not words & {*map(str, BAD), "left as it is"}:
+        words = {_status_word(phase, unit.id, record) for unit, record in phase.units}
+        if len(words) == 1 and not words & {
+            *map(str, BAD),
+            "undo failed",
+            "waiting",
+            "left as it is",
+        }:
             word = words.pop()
             whole[word] = whole.get(word, 0) + 1
         else:
@@ -188,16 +193,14 @@ def state(story: Story) -> str:
     return "; ".join([*done, *mixed, *left]) or "nothing was started"
 
 
-def _status_word(phase: Phase, unit: UnitId, status: Status) -> str:
-    if phase.left(unit):
-        return "left as it is"
-    return "not started" if status is Status.PENDING else str(status)
+def _status_word(phase: Phase, unit: UnitId, record: UnitRecord) -> str:
+    return "left as it is" if phase.left(unit) else status_word(record)
 
 
 def _by_status(phase: Phase) -> str:
     hosts: dict[str, list[str]] = {}
     for unit, record in phase.units:
-        word = _status_word(phase, unit.id, record.status)
+        word = _status_word(phase, unit.id, record)
         hosts.setdefault(word, []).extend(unit.hosts)
     return ", ".join(f"{fold(names)} {word}" for word, names in hosts.items())
 

@@ -192,6 +192,17 @@ def test_a_lost_result_is_shown_with_its_command() -> None:
     assert 'errors="1"' in junit.suite(story, lambda _: b"")
 
 
+def test_a_unit_that_waits_for_a_person_is_not_called_unknown() -> None:
+    """No result was lost: the screens say waiting, and offer no verdict."""
+    story = told(
+        (1, UnitStarted(unit=UnitId("stop@h1"), attempt=1)),
+        (2, UnitFinished(unit=UnitId("stop@h1"), attempt=1, outcome=Outcome.UNKNOWN, why="asks")),
+        (2, RunFinished(status="waiting", exit_code=6, why="asks")),
+    )
+    assert story.phases[0].outcome == "waiting"
+    assert "drrun resolve" not in text.failure(story, lambda _: b"")
+
+
 def test_the_end_screen() -> None:
     """Phases with their seconds, notes, totals with the outage, and where the report is."""
     story = told(
