@@ -274,7 +274,7 @@ class App:
     @contextmanager
     def _hosts(self, plan: Plan) -> Iterator[Hosts]:
         from drrun.execute.hosts import Hosts
-        from drrun.transport.pool import Transports
+        from drrun.transport.routes import Transports
 
         hosts = Hosts(plan, self.transport or Transports())
         try:

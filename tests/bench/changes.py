@@ -20,13 +20,14 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from tests.unit.transport.conftest import Sshd, running_sshd
+
 from drrun.app import App
 from drrun.registry import GROUP, Registry
 from drrun.store.folder import FolderStore
 from drrun.testing.world import Answers
 from drrun.transport.agent import AgentSetting
-from drrun.transport.pool import Transports
-from tests.unit.transport.conftest import Sshd, running_sshd
+from drrun.transport.routes import Transports
 
 COMMAND = "echo x >/dev/null"
 
@@ -84,7 +85,7 @@ def with_paramiko(sshd: Sshd, folder: Path, hosts: int, steps: int, _uses: str) 
         sock = socket.create_connection(("127.0.0.1", sshd.port))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         client = paramiko.SSHClient()
-        client.set_missing_host_key_policy(paramiko.AutoAddPolicy())  # noqa: S507 - our own sshd
+        client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
         client.connect(
             "127.0.0.1",
             username=sshd.user,
@@ -94,7 +95,7 @@ def with_paramiko(sshd: Sshd, folder: Path, hosts: int, steps: int, _uses: str) 
             look_for_keys=False,
         )
         for _step in range(steps):
-            _, out, _ = client.exec_command(COMMAND)
+            out = client.exec_command(COMMAND)[1]
             out.read()
             if out.channel.recv_exit_status():
                 raise SystemExit("the floor's command failed")

@@ -14,7 +14,7 @@ from drrun.registry import GROUP, Registry
 from drrun.store.folder import FolderStore
 from drrun.testing.crash import CrashingJournal, CrashingTransport, Points
 from drrun.testing.world import Answers
-from drrun.transport.pool import Transports
+from drrun.transport.routes import Transports
 
 HERE = Path(__file__).parent
 

@@ -15,35 +15,38 @@ from drrun.values import HostName
 
 
 @dataclass(slots=True)
+class _Slot:
+    """A host's place: its own lock, so that a slow host holds up nobody else's connection."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    line: Line | None = None
+    boot_id: str | None = None
+
+
 class Hosts:
     """Lines by host name, opened once. Safe from many threads."""
 
-    plan: Plan
-    transport: Transport
-    _lines: dict[HostName, Line] = field(default_factory=dict)
-    _boots: dict[HostName, str] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    def __init__(self, plan: Plan, transport: Transport) -> None:
+        self.plan = plan
+        self._transport = transport
+        self._slots = {host: _Slot() for host in plan.targets}
 
     def line(self, host: HostName) -> Line:
         """The line to a host. Raises ConnectError's kinds."""
-        with self._lock:
-            found = self._lines.get(host)
-        if found is None:
-            found = self.transport.connect(self.plan.targets[host])
-            with self._lock:
-                found = self._lines.setdefault(host, found)
-        return found
+        slot = self._slots[host]
+        with slot.lock:
+            if slot.line is None:
+                slot.line = self._transport.connect(self.plan.targets[host])
+            return slot.line
 
     def boot_id(self, host: HostName) -> str:
         """The host's boot id as this controller first saw it: evidence when a job is missing."""
-        with self._lock:
-            known = self._boots.get(host)
-        if known is None:
-            script = sh("cat /proc/sys/kernel/random/boot_id 2>/dev/null || :").script()
-            known = self.line(host).ask(script, timeout=30).text.strip()
-            with self._lock:
-                self._boots[host] = known
-        return known
+        line, slot = self.line(host), self._slots[host]
+        with slot.lock:
+            if slot.boot_id is None:
+                script = sh("cat /proc/sys/kernel/random/boot_id 2>/dev/null || :").script()
+                slot.boot_id = line.ask(script, timeout=30).text.strip()
+            return slot.boot_id
 
     def connect_all(self, hosts: Iterable[HostName]) -> None:
         """Open every line at once. Raises the first error, naming every host that failed."""
@@ -82,10 +85,11 @@ class Hosts:
 
     def close(self) -> None:
         """Close every line."""
-        with self._lock:
-            lines, self._lines = self._lines, {}
-        for line in lines.values():
-            line.close()
+        for slot in self._slots.values():
+            with slot.lock:
+                line, slot.line = slot.line, None
+            if line is not None:
+                line.close()
 
 
 def _raise_all(errors: list[DrrunError]) -> None:

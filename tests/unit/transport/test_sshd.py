@@ -20,7 +20,7 @@ from drrun.errors import (
 from drrun.ports import JobState
 from drrun.transport.agent import AgentSetting
 from drrun.transport.line import ShellLine
-from drrun.transport.pool import Transports
+from drrun.transport.routes import Transports
 from drrun.transport.ssh import SshTransport
 from drrun.values import CONTROLLER, HostName
 
@@ -214,17 +214,19 @@ def test_many_threads_share_one_connection(line: ShellLine, jobs: Jobs) -> None:
     assert answers == {n: b"%d\n" % n for n in range(30)}
 
 
-def test_transports_route_and_share(sshd: Sshd, tmp_path: Path) -> None:
-    """The controller is served locally, others by SSH; one line a host, closed together."""
+def test_transports_route(sshd: Sshd, tmp_path: Path) -> None:
+    """The controller is served locally, whatever its address says; others by SSH."""
     setting = AgentSetting(base=str(tmp_path / "base"))
-    pool = Transports(local=setting, remote=setting)
+    routes = Transports(local=setting, remote=setting)
     target = sshd.target(become="none")
     here = target.model_copy(update={"name": CONTROLLER, "address": "nowhere.invalid"})
-    assert pool.line(target) is pool.line(target)
-    assert pool.line(here).ask(b"echo here", timeout=5).stdout == b"here\n"
-    assert pool.line(target).host == HostName("node")
-    assert pool.fingerprint(here) == "local"
-    pool.close()
+    lines = [routes.connect(here), routes.connect(target)]
+    assert lines[0].ask(b"echo here", timeout=5).stdout == b"here\n"
+    assert [line.host for line in lines] == [CONTROLLER, HostName("node")]
+    assert routes.fingerprint(here) == "local"
+    for line in lines:
+        line.close()
+    routes.close()
 
 
 def test_sudo_without_a_password(

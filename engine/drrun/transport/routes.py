@@ -1,27 +1,18 @@
-"""One line per host, opened when it is first needed and shared by every thread after that."""
+"""The transport that knows where each host is: here, or behind sshd."""
 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
 
 from drrun.model.inventory import Target
 from drrun.ports import Line, Transport
 from drrun.transport.agent import AgentSetting
 from drrun.transport.line import PATIENCE
-from drrun.values import CONTROLLER, HostName
-
-
-@dataclass(slots=True)
-class _Slot:
-    """A host's place: its own lock, so that a slow host holds up nobody else's connection."""
-
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    line: Line | None = None
+from drrun.values import CONTROLLER
 
 
 class Transports:
-    """The `Transport` that knows where each host is: here, or behind sshd.
+    """`drrun.ports.Transport` for every host. Safe from many threads.
 
     `local` is how the agent runs on the controller, `remote` elsewhere; both for tests.
     """
@@ -35,40 +26,19 @@ class Transports:
     ) -> None:
         self._settings = local, remote
         self._patience = patience
-        self._slots: dict[HostName, _Slot] = {}
         self._kinds: dict[bool, Transport] = {}
         self._lock = threading.Lock()
 
-    def line(self, target: Target) -> Line:
-        """The host's line; connects the first time. Raises ConnectError's kinds."""
-        with self._lock:
-            slot = self._slots.setdefault(target.name, _Slot())
-        with slot.lock:
-            if slot.line is None:
-                slot.line = self.connect(target)
-            return slot.line
-
     def connect(self, target: Target) -> Line:
-        """A new line of the caller's own."""
+        """A new line. Raises ConnectError's kinds."""
         return self._for(target).connect(target)
 
     def fingerprint(self, target: Target) -> str:
         """The host key that a connection must show."""
         return self._for(target).fingerprint(target)
 
-    def drop(self, name: HostName) -> None:
-        """Close a host's line; the next call connects anew."""
-        with self._lock:
-            slot = self._slots.pop(name, None)
-        if slot is not None and slot.line is not None:
-            slot.line.close()
-
     def close(self) -> None:
-        """Close every line. Jobs go on."""
-        with self._lock:
-            names = tuple(self._slots)
-        for name in names:
-            self.drop(name)
+        """Nothing more is opened; lines are closed by who opened them."""
         for transport in self._kinds.values():
             transport.close()
 
