@@ -16,10 +16,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up-$(shell sha256sum pyproject.toml | cut -c1-16)
 PYTEST := $(BIN)/python -m pytest
 LAB_TESTS := tests/lab
-SSHD_TESTS := tests/unit/transport
 ROOT := $(filter 0,$(shell id -u))
 
-.PHONY: help setup test test-unit test-sshd test-lab test-crash lint demo bench docs pictures clean
+.PHONY: help setup test test-unit test-sshd test-lab test-crash lint demo bench docs clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -47,9 +46,9 @@ $(STAMP):
 
 # One session a suite, the quick ones first: what is broken shows in the first minute. All suites
 # run even when one fails, and the last line says which did.
-test: setup ## Every test: house, unit, property, crash, sshd, then the lab's (root)
+test: setup ## Every test: lint, house, unit, property, sshd, then the lab's (root)
 	@began=$$SECONDS; failed=; \
-	for suite in lint test-unit test-crash test-sshd test-lab; do \
+	for suite in lint test-unit test-sshd test-lab; do \
 	  from=$$SECONDS; echo; echo "== $$suite"; \
 	  $(MAKE) --no-print-directory $$suite || failed="$$failed $$suite"; \
 	  echo "== $$suite took $$((SECONDS - from)) s"; \
@@ -58,14 +57,10 @@ test: setup ## Every test: house, unit, property, crash, sshd, then the lab's (r
 	if [ -n "$$failed" ]; then echo "FAILED:$$failed"; exit 1; else echo "all suites passed"; fi
 
 test-unit: setup ## House rules, unit and property tests: no root, no sshd, no lab
-	@$(PYTEST) -q --durations=10 -m 'not lab and not sshd' tests --ignore=tests/lab --ignore=tests/crash
-
-# Every point of a run where drrun can die, on scripted hosts. A folder without tests is fine.
-test-crash: setup ## Kill drrun at every point of a run, on scripted hosts
-	@$(PYTEST) -q --durations=5 -m 'not lab' tests/crash; code=$$?; [ $$code = 5 ] || exit $$code
+	@$(PYTEST) -q --durations=10 -m 'not lab and not sshd' tests
 
 test-sshd: setup ## The transports against a real OpenSSH server on loopback
-	@$(PYTEST) -q --durations=10 -m sshd tests --ignore=tests/lab; code=$$?; [ $$code = 5 ] || exit $$code
+	@$(PYTEST) -q --durations=10 -m sshd tests
 
 ifdef ROOT
 test-lab: setup ## Recoveries on real hosts (root)
@@ -74,6 +69,10 @@ else
 test-lab: setup
 	@echo "skipped: tests/lab boots real hosts with systemd-nspawn, which needs root (sudo make test)"
 endif
+
+# About an hour: every point is a controller killed on real hosts. Not part of `make test`.
+test-crash: setup ## Kill drrun at every point of a run on real hosts (root, long)
+	@$(PYTEST) -q -s tests/crash
 
 lint: setup ## ruff, mypy, import-linter
 	@$(BIN)/ruff check .
@@ -91,11 +90,12 @@ demo: setup
 	@exit 1
 endif
 
-bench: setup ## How fast the command line answers: medians of ten, with their budgets
-	@$(BIN)/python tests/bench/command_line.py
+bench: setup ## How fast drrun starts: medians of ten, with their goals
+	@$(BIN)/python tests/bench/startup.py
 
 docs: setup ## Regenerate what is generated: reference pages and pictures
-	@$(BIN)/python docs/reference/make.py
+	@$(BIN)/python -m drrun.cli.reference
+	@$(BIN)/python docs/pictures/make.py
 
 clean: ## Remove .venv and caches; the lab's cache stays (drrun lab down --all removes labs)
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist

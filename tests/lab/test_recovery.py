@@ -1,0 +1,76 @@
+"""The whole recovery, as an operator does it: back up, lose everything, predict, restore, prove."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from drrun_lab import Lab, rehearsal
+from drrun_lab.operator import Happened, Operator
+from drrun_lab.prober import Prober
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+
+
+def test_everything_is_lost_and_everything_of_the_snapshot_comes_back(
+    fresh: Lab, operator: Operator, tmp_path: Path
+) -> None:
+    """100 objects before, 50 after, all data destroyed: the 100 come back, none of the 50.
+
+    The dry-run lists, in order, exactly the changes that the run then makes.
+    """
+    snapshot = tmp_path / "snapshot.db"
+    before = rehearsal.write_objects(fresh, "before", 100)
+    backed_up = operator.drrun("etcd-backup.yaml", "-e", f"to={snapshot}", "--yes", "--no-input")
+    assert backed_up.returncode == 0, backed_up.stdout + backed_up.stderr
+    rehearsal.write_objects(fresh, "after", 50)
+    old = rehearsal.members(fresh)[0].cluster
+    rehearsal.destroy(fresh)
+
+    inputs = ("restore-cluster.yaml", "-e", f"snapshot={snapshot}", "-e", "accept_unreadable=cp3")
+    forecast = operator.drrun(*inputs, "--dry-run", "--output", "json")
+    assert forecast.returncode == 0, forecast.stdout + forecast.stderr
+    with Prober(fresh) as prober:
+        restored = operator.drrun(*inputs, "--yes", "--no-input", timeout=600)
+    assert restored.returncode == 0, restored.stdout + restored.stderr
+
+    run = operator.newest()
+    journal = operator.journal(run)
+    assert made(journal, forecast.stdout) == predicted(forecast.stdout)
+    assert rehearsal.read_objects(fresh) == before
+    members = rehearsal.members(fresh)
+    assert rehearsal.disagreement(members) == ""
+    assert members[0].cluster != old
+    assert [(k.owner, k.mode) for k in rehearsal.kept(fresh, run)] == [("etcd:etcd", "700")] * 3
+    stopped = next(e.utc for e in journal if _changes(e) and e.body["unit"].startswith("stop-"))
+    back = prober.back(stopped)
+    assert back is not None
+    print(f"\noutage, first stop to first write: {(back - stopped).total_seconds():.1f} s")
+
+
+def _changes(event: Happened) -> bool:
+    return event.type == "change.intended"
+
+
+def predicted(forecast: str) -> list[tuple[str, str, str]]:
+    """(step, host, change) of a dry-run, in its order. Conditional ones are not promised."""
+    return [
+        (unit["step"], change["host"], change["name"])
+        for unit in json.loads(forecast)["units"]
+        for change in unit["changes"]
+        if not change.get("conditional")
+    ]
+
+
+def made(journal: list[Happened], forecast: str) -> list[tuple[str, str, str]]:
+    """(step, host, change) of a run, steps in the runbook's order and hosts in the inventory's.
+
+    Hosts act at the same time, so that only the order within a unit is the run's own.
+    """
+    units = [unit["unit"] for unit in json.loads(forecast)["units"]]
+    steps = {unit["unit"]: unit["step"] for unit in json.loads(forecast)["units"]}
+    intended = [e.body for e in journal if _changes(e)]
+    intended.sort(key=lambda body: units.index(body["unit"]))
+    return [(steps[body["unit"]], body["host"], body["name"]) for body in intended]
