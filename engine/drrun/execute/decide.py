@@ -145,7 +145,10 @@ def _undo(state: RunState, in_flight: Collection[UnitId], *, stopping: bool) -> 
                 due.append(Undo(unit.id, record.undo_attempt + (0 if cut else 1)))
         if due and not step.always:
             return due
-    return _always(state) or [Finish("undone", 8, "every change was undone")]
+    left = f"undone, but left as it is: {', '.join(state.left)}"
+    return _always(state) or [
+        Finish("undone", 8, left if state.left else "every change was undone")
+    ]
 
 
 def _finish(state: RunState) -> Finish:

@@ -103,7 +103,8 @@ class Dry:
         except DrrunError as error:
             refused, hint = error.message, error.hint
         step = self.plan.step_of[unit.step]
-        if unknown and step.effect is Effect.DESTROY and not step.accept_unknown:
+        told = not unknown or step.accept_unknown or self.offline
+        if step.effect is Effect.DESTROY and not told:
             refused = f"{unit.id} destroys, and what it will do cannot be told: {unknown}"
             hint = "`accept_unknown: true` on the step accepts that by name"
         return UnitForecast(

@@ -128,6 +128,8 @@ class RunState:
     again: dict[UnitId, int] = field(default_factory=dict)
     """Units that a resume takes up again, with the attempt to make."""
     undo_failures: dict[UnitId, None] = field(default_factory=dict)
+    left: dict[UnitId, None] = field(default_factory=dict)
+    """Units whose changes an undo left as they are: their step type cannot be undone."""
     _unmet: dict[UnitId, int] = field(default_factory=dict)
     _left: dict[StepId, int] = field(default_factory=dict)
     _left_ok: dict[StepId, int] = field(default_factory=dict)
@@ -221,6 +223,8 @@ class RunState:
             self._move(event.unit, "undo.finished", Status.UNDONE if good else Status.UNDO_FAILED)
             if not good:
                 self.undo_failures[event.unit] = None
+            if event.outcome is Outcome.SKIPPED:
+                self.left[event.unit] = None
             return
         self._move(event.unit, "unit.finished", OUTCOME_STATUS[event.outcome])
         record.outcome, record.outputs = event.outcome, event.outputs

@@ -119,9 +119,11 @@ class _Compiler:
         self.problems.append(self.loaded.diagnostic(loc, code, message, hint))
 
     def _refuse_cycles(self) -> None:
-        needs = {
-            step.id: [need.step for need in step.needs or ()] for step in self.loaded.runbook.steps
-        }
+        steps = self.loaded.runbook.steps
+        order = {step.id: index for index, step in enumerate(steps)}
+        needs = {step.id: [need.step for need in step.needs or ()] for step in steps}
+        if all(order[b] < order[step] for step, before in needs.items() for b in before):
+            return  # each step needs earlier ones only: no ring, and no graph to load for it
         ring = cycle(needs)
         if ring:
             index = next(

@@ -64,6 +64,13 @@ def whole(story: Story) -> dict[str, Json]:
         ],
         "attempts": [_attempt(attempt) for attempt in story.attempts],
         "changes": [_made(made) for made in story.changes],
+        **_said(story),
+    }
+
+
+def _said(story: Story) -> dict[str, Json]:
+    """What steps noted and measured, who drove the run, and who ruled on what was lost."""
+    return {
         "notes": [
             {"utc": stamp(when), "unit": noted.unit, "text": noted.text}
             for when, noted in story.notes
@@ -82,11 +89,17 @@ def whole(story: Story) -> dict[str, Json]:
             for when, one in story.attached
         ],
         "verdicts": [
-            {"utc": stamp(when), "unit": r.unit, "host": r.host, "verdict": r.verdict, "by": r.by,
-             "why": r.why}
+            {
+                "utc": stamp(when),
+                "unit": r.unit,
+                "host": r.host,
+                "verdict": r.verdict,
+                "by": r.by,
+                "why": r.why,
+            }
             for when, r in story.resolved
         ],
-    }  # fmt: skip
+    }
 
 
 def stamp(moment: datetime | None) -> str | None:

@@ -68,10 +68,20 @@ def test_a_destroying_step_of_grade_unknown_is_refused() -> None:
     stop = "- {id: stop, hosts: members, uses: world.set, with: {key: server, to: stopped}}\n"
     wipe = "- {id: wipe, hosts: members, uses: world.wipe, with: {key: store, to: new}"
     plan = compiled(f"{stop}{wipe}}}")
-    forecast = Dry(plan, REGISTRY, lambda _host, _facts: None, offline=True).forecast()
+    forecast = Dry(plan, REGISTRY, lambda _host, _facts: None).forecast()
     assert "destroys, and what it will do cannot be told" in forecast.refusals[0].refused
     plan = compiled(f"{stop}{wipe}, accept_unknown: true}}")
-    assert not Dry(plan, REGISTRY, lambda _h, _f: None, offline=True).forecast().refusals
+    assert not Dry(plan, REGISTRY, lambda _h, _f: None).forecast().refusals
+
+
+def test_offline_a_destroying_step_is_unknown_but_not_refused() -> None:
+    """Nobody was asked: that the prediction ends there says nothing against the run."""
+    stop = "- {id: stop, hosts: members, uses: world.set, with: {key: server, to: stopped}}\n"
+    wipe = "- {id: wipe, hosts: members, uses: world.wipe, with: {key: store, to: new}}"
+    plan = compiled(stop + wipe)
+    forecast = Dry(plan, REGISTRY, lambda _h, _f: None, offline=True).forecast()
+    assert forecast.exit_code == 0
+    assert {unit.grade for unit in forecast.units} == {Grade.UNKNOWN}
 
 
 def test_outputs_travel_as_holes() -> None:
