@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from drrun.spi import Effect, Flag, Host, HostStep, Outputs, Repeat, satisfies
+from typing import Any
+
+from drrun.spi import Effect, Flag, Host, HostStep, NotKnown, Outputs, Repeat, satisfies
 from drrun_steps.fields import Listed, Numbers
 from drrun_steps.host import NOTHING, HostBusy
 from drrun_steps.kube.facts import KubeLease, KubeReady, KubeSecrets
@@ -51,12 +53,12 @@ class ReadSecret(_Api):
     repeat = Repeat.SAFE
     outputs = ("secrets",)
 
-    allow_none: Flag = False
-    """Whether a cluster without any Secret passes."""
+    allow_none: Flag = True
+    """Whether a cluster without any Secret passes: since 1.24 there may be none."""
 
     def run(self, host: Host) -> Outputs:
         """One read, waited for."""
-        said = host.require(
+        said: Any = host.require(
             KubeSecrets(self.kubeconfig, self.server, self.tls_name),
             satisfies(
                 "readable",
@@ -68,6 +70,8 @@ class ReadSecret(_Api):
             "host, then restart this API server",
             within=self.within,
         )
+        if not isinstance(said, NotKnown) and said.listed == 0:
+            host.note("there is no Secret: that the encryption keys fit is not proved")
         return {"secrets": said.listed}
 
 

@@ -41,8 +41,9 @@ def test_secrets_that_cannot_be_read_refuse_with_the_cause() -> None:
     assert ReadSecret().run(host) == {"secrets": 34}
     host.answers[KubeSecrets()] = Secrets(0)
     with pytest.raises(Refused):
-        ReadSecret().run(host)
-    ReadSecret(allow_none=True).run(host)
+        ReadSecret(allow_none=False).run(host)
+    ReadSecret().run(host)
+    assert "not proved" in host.notes[0]
 
 
 def test_ready_is_required() -> None:
