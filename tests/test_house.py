@@ -70,10 +70,9 @@ def test_nothing_is_named_for_being_in_the_way(package: str) -> None:
     """No manager, helper, util or handler among modules, classes and functions."""
     found = []
     for path in modules(package):
+        tree = ast.walk(ast.parse(path.read_text()))
         names = [path.stem]
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ClassDef | ast.FunctionDef):
-                names.append(node.name)
+        names += [node.name for node in tree if isinstance(node, ast.ClassDef | ast.FunctionDef)]
         found += [
             f"{path.relative_to(ROOT)}: {name}"
             for name in names
@@ -116,7 +115,7 @@ def test_layers_and_doors_hold() -> None:
     assert done.returncode == 0, done.stdout[-3000:]
 
 
-def tree() -> list[type[errors.DrrunError]]:
+def every_error() -> list[type[errors.DrrunError]]:
     """Every error of drrun's."""
     return [
         kind
@@ -125,7 +124,7 @@ def tree() -> list[type[errors.DrrunError]]:
     ]
 
 
-@pytest.mark.parametrize("kind", tree(), ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", every_error(), ids=lambda kind: kind.__name__)
 def test_every_error_is_drawn_and_documented(kind: type[errors.DrrunError]) -> None:
     """It stands in the tree at the top of errors.py and on the errors page, with its exit code."""
     assert kind.__name__ in (errors.__doc__ or "")
@@ -134,7 +133,7 @@ def test_every_error_is_drawn_and_documented(kind: type[errors.DrrunError]) -> N
     assert f"| {kind.exit_code} |" in row
 
 
-@pytest.mark.parametrize("kind", tree(), ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", every_error(), ids=lambda kind: kind.__name__)
 def test_every_error_survives_pickling(kind: type[errors.DrrunError]) -> None:
     """Message and hint come back: errors cross processes."""
     import pickle
