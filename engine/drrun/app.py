@@ -10,15 +10,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drrun import __version__
-from drrun.errors import Refused, UsageError
+from drrun.errors import Fenced, Refused, UsageError
 from drrun.execute.recorder import Recorder
-from drrun.journal.events import Resolved, RunAttached, RunStarted, UndoStarted
+from drrun.journal.events import Resolved, RunAttached, RunFinished, RunStarted, UndoStarted
 from drrun.journal.state import RunState, Status
 from drrun.lang.inventory import load_inventory
 from drrun.lang.load import LoadedRunbook, load_runbook
@@ -211,11 +211,11 @@ class App:
         with self._hosts(plan) as hosts:
             hosts.connect_all(plan.targets)
             if plan.changes_anything:
-                hosts.fence(epoch, _holder())
+                epoch = _fence_above(hosts, epoch)
             _, journal = self.store.take_over(found.run)
             state = RunState.of(plan, journal.events())
             recorder = Recorder(self.wrap(journal), state, tuple(self.watchers))
-            return self._drive(recorder, hosts, journal)
+            return self._drive(recorder, hosts, journal, fenced=epoch)
 
     def abort(self, run: str | None) -> Finish:
         """Undo a run, last step first. Raises Refused behind the point of no return."""
@@ -282,33 +282,54 @@ class App:
         finally:
             hosts.close()
 
-    def _drive(self, recorder: Recorder, hosts: Hosts, journal: FolderJournal) -> Finish:
+    def _drive(
+        self, recorder: Recorder, hosts: Hosts, journal: FolderJournal, *, fenced: int = 0
+    ) -> Finish:
+        """Attach with a new epoch, fence the hosts unless a takeover did, and drive to the end.
+
+        The epoch is journaled before a host sees it: a controller that dies in between never
+        leaves an epoch that the next one would take for somebody else's.
+        """
         from drrun.execute.drive import Driver
 
-        plan = recorder.state.plan
-        epoch = recorder.state.epoch + 1
+        epoch = fenced or recorder.state.epoch + 1
+        attached = RunAttached(
+            epoch=epoch,
+            operator=operator(),
+            controller=socket.gethostname(),
+            pid=os.getpid(),
+            version=__version__,
+        )
         try:
-            if plan.changes_anything:
-                hosts.fence(epoch, _holder())
-            recorder.record(
-                RunAttached(
-                    epoch=epoch,
-                    operator=operator(),
-                    controller=socket.gethostname(),
-                    pid=os.getpid(),
-                    version=__version__,
-                ),
-                durable=True,
-            )
-            driver = Driver(
+            recorder.record(attached, durable=True)
+            if recorder.state.plan.changes_anything and not fenced:
+                _fence(recorder, hosts, epoch)
+            return Driver(
                 recorder, hosts, self.registry, self.clock, self.prompt, self.forks, self.stop
-            )
-            finish = driver.drive()
-            if plan.changes_anything and finish.status != "detached":
-                hosts.release(epoch)
-            return finish
+            ).drive()
         finally:
             journal.close()
+
+
+def _fence(recorder: Recorder, hosts: Hosts, epoch: int) -> None:
+    """Take every host, or end the run as refused: the lock's holder is named."""
+    try:
+        hosts.fence(epoch, _holder())
+    except Refused as error:
+        ended = RunFinished(status="refused", exit_code=error.exit_code, why=error.message)
+        recorder.record(ended, durable=True)
+        raise
+
+
+def _fence_above(hosts: Hosts, epoch: int) -> int:
+    """Fence with the first epoch from `epoch` on that nobody used: a takeover outranks all."""
+    for above in range(epoch, epoch + 100):
+        with suppress(Fenced):
+            hosts.fence(above, _holder())
+            return above
+    raise Fenced(
+        "the hosts are fenced by ever higher epochs", hint="another controller is taking over too"
+    )
 
 
 def _holder() -> str:

@@ -221,6 +221,10 @@ class Driver:
         if self._bugs and code == 1:
             code = DrrunError.exit_code
         end = Finish(finish.status, code, finish.why)
+        # Before the last record: a controller that dies between the two leaves a run that a resume
+        # can still end, and never a finished one that holds its hosts for ever.
+        if self.recorder.state.plan.changes_anything:
+            self.hosts.release(self.recorder.state.epoch)
         self.recorder.record(
             RunFinished(status=end.status, exit_code=end.exit_code, why=end.why), durable=True
         )

@@ -167,6 +167,7 @@ class WorldLine:
     def release(self, run: str, epoch: int) -> None:
         """Give it back."""
         with self.world.lock:
+            self.world.touch()
             if self.world.locks.get(self.host) == (run, epoch):
                 del self.world.locks[self.host]
 
