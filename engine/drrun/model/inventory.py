@@ -25,7 +25,7 @@ Port = Annotated[int, Field(strict=True, ge=1, le=65535), BeforeValidator(_port)
 class Part(BaseModel):
     """The ground of every authored model: frozen, no unknown keys, docstrings in the schema."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class Ssh(Part):
