@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import paramiko
 
-from drrun.errors import BecomeError, HostKeyError, Unreachable
+from drrun.errors import BecomeError, ConnectError, HostKeyError, Unreachable
 from drrun.model.inventory import Target
 from drrun.transport.agent import AgentSetting
 from drrun.transport.deadline import Deadline, Watchdog
@@ -227,6 +227,12 @@ class SshTransport:
                 f"{target.name}: logged in, but no answer came: {exc}",
                 hint="is the host overloaded? try: ssh " + target.address + " id",
             ) from exc
+        except ConnectError as exc:
+            station.close()
+            if target.name in exc.message:
+                raise
+            # The address says where it was tried; the operator knows the host by its name.
+            raise type(exc)(f"{target.name}: {exc.message}", hint=exc.hint) from exc
         except BaseException:
             station.close()
             raise
