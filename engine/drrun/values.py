@@ -188,11 +188,14 @@ class Command:
                 for word in self.argv
             )
         lines = [line.strip() for line in self.text.strip().splitlines()]
-        shown = " ".join(f"{name}={value!r}" for name, value in self.env.items())
-        body = (
-            lines[0] if len(lines) == 1 else f"{lines[0] if lines else ''} … ({len(lines)} lines)"
-        )
-        return f"{shown} {body}".strip()
+        first = lines[0] if lines else ""
+        if first.startswith("#"):
+            first = first.lstrip("# ")  # the script says what it does: its lines are no news
+        elif len(lines) > 1:
+            first = f"{first} … ({len(lines)} lines)"
+        given = {n: v for n, v in self.env.items() if not isinstance(v, str) or v}
+        shown = " ".join(f"{name}={value!r}" for name, value in given.items())
+        return f"{first}  {shown}".rstrip()
 
     def script(self) -> bytes:
         """The bytes for `/bin/sh`. Raises NotKnownError on a hole, ValueError on a NUL byte."""
