@@ -21,7 +21,7 @@ from drrun.journal.events import (
     UnitStarted,
 )
 from drrun.plan.plan import Plan
-from drrun.report.words import MARKS, fold, one_line, safe
+from drrun.report.words import MARKS, fold, one_line, outcome_word, safe
 from drrun.values import Outcome, StepId, UnitId, span
 
 
@@ -126,7 +126,8 @@ class Board:
         ended = self._ended[step]
         words: dict[str, list[str]] = {}
         for unit in self.plan.units_of[step]:
-            words.setdefault(str(ended[unit.id].outcome), []).extend(unit.hosts)
+            word = outcome_word(self.plan.step_of[step], ended[unit.id].outcome)
+            words.setdefault(word, []).extend(unit.hosts)
         told = ", ".join(
             word if len(words) == 1 else f"{fold(hosts)} {word}" for word, hosts in words.items()
         )

@@ -28,7 +28,7 @@ from drrun.journal.events import (
 )
 from drrun.journal.state import RunState, Status, UnitRecord
 from drrun.plan.plan import Plan, PlanStep, Unit
-from drrun.report.words import at
+from drrun.report.words import at, outcome_word
 from drrun.values import Digest, Json, Outcome, UnitId
 
 
@@ -100,7 +100,7 @@ class Phase:
         """In words: `changed`, `2 changed, 1 failed`, `not started`."""
         found: dict[str, int] = {}
         for unit, record in self.units:
-            word = "left as it is" if self.left(unit.id) else _word(record)
+            word = "left as it is" if self.left(unit.id) else _word(self.step, record)
             found[word] = found.get(word, 0) + 1
         if len(found) == 1:
             return next(iter(found))
@@ -118,9 +118,9 @@ class Phase:
         return None if outcome is None or outcome.good else forward[-1]
 
 
-def _word(record: UnitRecord) -> str:
+def _word(step: PlanStep, record: UnitRecord) -> str:
     if record.status is Status.DONE and record.outcome is not None:
-        return str(record.outcome)
+        return outcome_word(step, record.outcome)
     return status_word(record)
 
 

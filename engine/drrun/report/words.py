@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from drrun.journal.state import Status
-from drrun.values import Outcome
+from drrun.plan.plan import PlanStep
+from drrun.values import Effect, Outcome
 
 _NUMBERED = re.compile(r"(.*?)(\d+)(\D*)")
 _UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -111,3 +112,10 @@ def shown(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return one_line("none" if value is None else str(value), 60)
+
+
+def outcome_word(step: PlanStep, outcome: Outcome | None) -> str:
+    """An outcome in words: of a step that only reads, `already` would say nothing."""
+    if step.effect is Effect.READ and outcome is Outcome.ALREADY:
+        return "read"
+    return str(outcome)

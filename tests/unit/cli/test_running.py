@@ -106,7 +106,7 @@ def test_a_run_ends_with_its_phases(desk: Desk) -> None:
 ✔ 1  stop   h[1-3]  changed  N
 ✔ 2  wipe   h[1-3]  changed  N
 ✔ 3  start  h[1-3]  changed  N
-✔ 4  agree  h[1-3]  already  N
+✔ 4  agree  h[1-3]  read     N
 
   4 steps, 9 changes on 3 hosts, N in all, N from the first thing taken away to the last one back
   ✔ RTO N of 15m00s (from the first thing taken away to the last one back)
