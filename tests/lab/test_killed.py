@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections import Counter
@@ -44,6 +45,30 @@ def test_a_killed_restore_is_resumed(
     _nothing_ran_twice(fresh, run, journal)
     _services_went_down_and_up_once(fresh, since)
     assert [e.type for e in journal].count("run.attached") == 2
+
+
+def test_another_snapshot_on_one_host_is_refused(
+    fresh: Lab, operator: Operator, tmp_path: Path
+) -> None:
+    """Somebody stages another snapshot on cp2 while drrun is down: no member starts on any host."""
+    first, second = tmp_path / "first.db", tmp_path / "second.db"
+    for path in (first, second):
+        rehearsal.write_objects(fresh, path.stem, 10)
+        done = operator.drrun("etcd-backup.yaml", "-e", f"to={path}", "--yes", "--no-input")
+        assert done.returncode == 0, done.stdout + done.stderr
+    run = _kill_at(operator, first, _loss(operator, first), "stage@cp3", "restore")
+    other = hashlib.sha256(second.read_bytes()).hexdigest()
+    seal = f"/var/lib/drrun-stage/{run}/seal"
+    rehearsal.each(fresh, f"sed -i 's/^sha256=.*/sha256={other}/' {seal}", ["cp2"])
+    inode = fresh.ssh("cp2", "stat -c %i /var/lib/etcd").stdout
+    resumed = operator.drrun("resume", run, "--no-input", timeout=600)
+    told = resumed.stdout + resumed.stderr
+    assert resumed.returncode == 5, told
+    assert "same snapshot" in told
+    assert "cp2" in told
+    assert fresh.ssh("cp2", "stat -c %i /var/lib/etcd").stdout == inode
+    intended = [e.body["unit"] for e in operator.journal(run) if e.type == "change.intended"]
+    assert not [unit for unit in intended if unit.startswith("start-")]
 
 
 def _loss(operator: Operator, snapshot: Path) -> str:
