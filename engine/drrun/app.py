@@ -9,7 +9,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,11 +20,14 @@ from drrun.errors import Fenced, Refused, UsageError
 from drrun.execute.recorder import Recorder
 from drrun.journal.events import Resolved, RunAttached, RunFinished, RunStarted, UndoStarted
 from drrun.journal.state import RunState, Status
+from drrun.lang.diagnostics import Diagnostic, Source
 from drrun.lang.inventory import load_inventory
 from drrun.lang.load import LoadedRunbook, load_runbook
+from drrun.lang.tree import Node
 from drrun.model.inventory import Inventory
 from drrun.plan.bind import bind, bind_for_lint
 from drrun.plan.compile import compile_plan
+from drrun.plan.early import early_mistakes
 from drrun.plan.plan import Plan
 from drrun.ports import Clock, Journal, Prompt, Transport, Watcher
 from drrun.registry import Registry
@@ -124,7 +127,11 @@ class App:
 
     def load(self, word: str) -> LoadedRunbook:
         """A runbook by path or stock name."""
-        return load_runbook(find_runbook(word))
+
+        def further(root: Node, source: Source) -> Iterable[Diagnostic]:
+            return early_mistakes(root, source, self.registry)
+
+        return load_runbook(find_runbook(word), further=further)
 
     def lint(self, loaded: LoadedRunbook, inventory: Inventory | None = None) -> Plan:
         """Prove a runbook without a run: on an inventory, or on any. Raises AuthorError."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from drrun.errors import UsageError
 from drrun.lang.diagnostics import Diagnostic, Loc, Source, Span, fail
@@ -45,11 +47,18 @@ class LoadedRunbook:
         return self.source.diagnostic(span, code, message, hint)
 
 
-def load_runbook(path: Path, text: str | None = None) -> LoadedRunbook:
+Further: TypeAlias = Callable[[Node, Source], Iterable[Diagnostic]]
+"""What a higher layer has to say of a tree that has mistakes already."""
+
+
+def load_runbook(
+    path: Path, text: str | None = None, *, further: Further = lambda _root, _source: ()
+) -> LoadedRunbook:
     """Read and check a runbook; `text` stands in for the file's content.
 
     Raises AuthorError with every mistake of the file, UsageError when it cannot be read. Knows
-    nothing of step types, facts and inventories: those checks are the plan's.
+    nothing of step types, facts and inventories: those checks are the plan's, which may add
+    `further` mistakes to those of a file that never reaches it.
     """
     raw = read_bytes(path) if text is None else text.encode("utf-8", "surrogatepass")
     document = parse(raw, str(path))
@@ -63,7 +72,7 @@ def load_runbook(path: Path, text: str | None = None) -> LoadedRunbook:
     if isinstance(document.root, MappingNode):
         found += mistakes(document.root, document.source)
     if found or runbook is None:
-        fail(found)
+        fail([*found, *further(document.root, document.source)])
     digest = Digest(hashlib.sha256(raw).hexdigest())
     return LoadedRunbook(runbook, document.root, path, digest, document.source)
 

@@ -129,24 +129,15 @@ class _Compiler:
             index = next(
                 i for i, step in enumerate(self.loaded.runbook.steps) if step.id == ring[0]
             )
-            self._problem(
-                ("steps", index, "needs"),
-                "cycle",
-                "these steps wait for each other: " + " → ".join(reversed(ring)),
-                "take one of the `needs` out",
-            )
+            self._problem(("steps", index, "needs"), "cycle", *ring_mistake(ring))
             fail(self.problems)
 
     def _step(self, index: int, step: Step) -> None:
         at: Loc = ("steps", index)
         spec = self.specs.step(step.uses)
         if spec is None:
-            self._problem(
-                (*at, "uses"),
-                "unknown-step-type",
-                f"there is no step type {step.uses!r}",
-                did_you_mean(step.uses, self.specs.steps()) or "`drrun steps` lists them",
-            )
+            message, hint = unknown_step_type(step.uses, self.specs)
+            self._problem((*at, "uses"), "unknown-step-type", message, hint)
             return
         hosts = self._hosts(step.hosts, (*at, "hosts"))
         if hosts is None:
@@ -355,6 +346,18 @@ class _Compiler:
             f"and {breach.reason}",
             f"{guard.because} (rule of {guard.carried_by})",
         )
+
+
+def ring_mistake(ring: Sequence[str]) -> tuple[str, str]:
+    """What is wrong with steps that wait for each other, and the next move."""
+    shown = " → ".join(reversed(ring))
+    return f"these steps wait for each other: {shown}", "take one of the `needs` out"
+
+
+def unknown_step_type(uses: str, specs: Specs) -> tuple[str, str]:
+    """What is wrong with a step type that is not there, and the next move."""
+    hint = did_you_mean(uses, specs.steps()) or "`drrun steps` lists them"
+    return f"there is no step type {uses!r}", hint
 
 
 def _plan_step(step: Step, spec: StepSpec, hosts: tuple[HostName, ...], line: int) -> PlanStep:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import textwrap
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from drrun.errors import AuthorError
-from drrun.lang.diagnostics import Diagnostic
+from drrun.lang.diagnostics import Diagnostic, Source
 from drrun.lang.inventory import load_inventory
 from drrun.lang.load import load_runbook
+from drrun.lang.tree import Node
 from drrun.plan.bind import bind
+from drrun.plan.early import early_mistakes
 from drrun.plan.graph import step_graph, waves
 from drrun.plan.plan import Plan
 from drrun.values import StepId
 
-from .conftest import HEAD, INVENTORY, compiled
+from .conftest import HEAD, INVENTORY, REGISTRY, compiled
 
 GRAPH = """
 - {id: a, hosts: members, uses: world.set, with: {key: k, to: v}}
@@ -118,3 +122,32 @@ def test_a_missing_role_and_a_missing_input_are_found_together() -> None:
     assert "needs at least 4 hosts, the group members has 3" in said
     assert "no group 'extra'" in said
     assert "the input snapshot is required: A file" in said
+
+
+def test_a_file_that_is_no_runbook_yet_shows_its_plans_mistakes_as_well() -> None:
+    """Unknown key, wrong type, unknown step type, unknown field and a ring: all in one go."""
+    text = HEAD.replace("min: 1", "min: three") + textwrap.dedent(
+        """
+        rolez: {}
+        steps:
+          - {id: a, hosts: members, uses: world.sett, with: {key: k, to: v}}
+          - {id: b, hosts: members, needs: [c], uses: world.set, with: {kee: k, to: "{{ inputs.x }}"}}
+          - {id: c, hosts: members, needs: [b], uses: world.fail}
+        """
+    )
+
+    def further(root: Node, source: Source) -> Iterable[Diagnostic]:
+        return early_mistakes(root, source, REGISTRY)
+
+    with pytest.raises(AuthorError) as caught:
+        load_runbook(Path("test.yaml"), text, further=further)
+    found = [code for _, code in codes(caught)]
+    assert sorted(found) == [
+        "cycle",
+        "unknown-input",
+        "unknown-key",
+        "unknown-step-type",
+        "with",
+        "with",
+        "wrong-type",
+    ]

@@ -1,0 +1,84 @@
+"""What the plan can say of a file that is no runbook yet: so that every mistake shows in one go.
+
+A file with a mistake of its own never reaches the compiler. Its step types, their fields and a
+ring of `needs` can be judged all the same, on the tree as it was written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from drrun.lang.diagnostics import Diagnostic, Loc, Source, did_you_mean
+from drrun.lang.template import is_template
+from drrun.lang.tree import MappingNode, Node, ScalarNode, SequenceNode, locate
+from drrun.model.spec import StepSpec
+from drrun.plan.compile import Specs, ring_mistake, unknown_step_type
+from drrun.plan.graph import cycle
+from drrun.values import NotKnown
+
+
+def early_mistakes(root: Node, source: Source, specs: Specs) -> Iterator[Diagnostic]:
+    """Unknown step types, fields that a step type does not have, steps that wait in a ring."""
+    steps = _steps(root)
+    for index, step in steps:
+        at: Loc = ("steps", index)
+        uses = step.get("uses")
+        if not isinstance(uses, ScalarNode) or uses.empty:
+            continue
+        spec = specs.step(uses.text)
+        if spec is None:
+            message, hint = unknown_step_type(uses.text, specs)
+            yield source.diagnostic(uses.span, "unknown-step-type", message, hint)
+        else:
+            yield from _fields(root, source, step, spec, (*at, "with"))
+    yield from _ring(source, steps)
+
+
+def _fields(
+    root: Node, source: Source, step: MappingNode, spec: StepSpec, at: Loc
+) -> Iterator[Diagnostic]:
+    given = step.get("with")
+    fields = given.plain() if isinstance(given, MappingNode) else {}
+    for problem in spec.check({name: _taken(value) for name, value in fields.items()}):
+        place = locate(root, (*at, *problem.where))
+        hint = did_you_mean(str(problem.where[-1]), spec.fields) if problem.where else ""
+        yield source.diagnostic(place.named, "with", problem.message, hint)
+
+
+def _taken(value: object) -> object:
+    """A template is taken on trust: what it gives is not known yet."""
+    if isinstance(value, str) and is_template(value):
+        return NotKnown("its template")
+    if isinstance(value, dict):
+        return {key: _taken(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_taken(inner) for inner in value]
+    return value
+
+
+def _ring(source: Source, steps: Sequence[tuple[int, MappingNode]]) -> Iterator[Diagnostic]:
+    needs: dict[str, list[str]] = {}
+    places: dict[str, Node] = {}
+    for _, step in steps:
+        name, needed = step.get("id"), step.get("needs")
+        if not isinstance(name, ScalarNode) or name.text in needs:
+            continue
+        items = needed.items if isinstance(needed, SequenceNode) else ()
+        needs[name.text] = [word for item in items if (word := _needed(item))]
+        places[name.text] = needed or step
+    known = {step: [b for b in before if b in needs] for step, before in needs.items()}
+    ring = cycle(known)
+    if ring:
+        message, hint = ring_mistake(ring)
+        yield source.diagnostic(places[ring[0]].span, "cycle", message, hint)
+
+
+def _needed(item: Node) -> str:
+    node = item.get("step") if isinstance(item, MappingNode) else item
+    return node.text if isinstance(node, ScalarNode) else ""
+
+
+def _steps(root: Node) -> list[tuple[int, MappingNode]]:
+    steps = root.get("steps") if isinstance(root, MappingNode) else None
+    items = steps.items if isinstance(steps, SequenceNode) else ()
+    return [(n, item) for n, item in enumerate(items) if isinstance(item, MappingNode)]
