@@ -1,16 +1,20 @@
 """Draw what drrun printed as SVG, for the README: no fonts, no links, no script in it.
 
-drrun restore-cluster … --dry-run | python docs/pictures/make.py "title" > docs/pictures/x.svg
+Each NAME.txt beside this file is real output of the demo, as it was captured; its first line is the
+command. This draws NAME.svg from it: `make docs`. Long lines are cut, and of a step's details the
+first two stay; both show as `…`.
 """
 
 from __future__ import annotations
 
-import sys
 import unicodedata
+from collections.abc import Iterable, Iterator
 from html import escape
+from pathlib import Path
 
 CHAR, LINE, PAD, TOP = 7.6, 18, 16, 40
 COLOURS = {"✔": "#7ee787", "✘": "#ff7b72", "!": "#ff7b72", "?": "#d2a8ff", "error": "#ff7b72"}
+WIDEST, DETAILS, DETAIL = 112, 2, " " * 7
 PLAIN, DIM, GROUND, BAR = "#e6edf3", "#8b949e", "#0d1117", "#161b22"
 
 
@@ -52,6 +56,25 @@ def drawn(title: str, lines: list[str]) -> str:
     )
 
 
+def folded(lines: Iterable[str]) -> Iterator[str]:
+    """The lines that fit into a picture."""
+    details = 0
+    for line in lines:
+        if "? checked at run" in line:
+            continue
+        details = details + 1 if line.startswith(DETAIL) else 0
+        if details == DETAILS + 1:
+            yield f"{DETAIL}…"
+        elif details <= DETAILS:
+            yield line if len(line) <= WIDEST else line[: WIDEST - 1] + "…"
+
+
+def main() -> None:
+    """Draw every picture again."""
+    for path in sorted(Path(__file__).parent.glob("*.txt")):
+        title, *lines = path.read_text(encoding="utf-8").rstrip().expandtabs(4).splitlines()
+        path.with_suffix(".svg").write_text(drawn(title, list(folded(lines))), encoding="utf-8")
+
+
 if __name__ == "__main__":
-    text = sys.stdin.read().rstrip().expandtabs(4)
-    sys.stdout.write(drawn(sys.argv[1], text.splitlines()))
+    main()
