@@ -142,6 +142,14 @@ def test_every_error_survives_pickling(kind: type[errors.DrrunError]) -> None:
     assert (type(again), again.message, again.hint) == (kind, "what", "next")
 
 
+def test_every_diagnostic_survives_pickling() -> None:
+    """What an AuthorError found comes back with it."""
+    import pickle
+
+    again = pickle.loads(pickle.dumps(errors.AuthorError("two mistakes", diagnostics=("a", "b"))))
+    assert again.diagnostics == ("a", "b")
+
+
 def test_public_names_of_the_spi_are_sorted_and_real() -> None:
     """`drrun.spi.__all__` is the whole surface of a step author, in order."""
     from drrun import spi
