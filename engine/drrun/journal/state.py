@@ -8,7 +8,7 @@ their events stay linear.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, TypeAlias
@@ -258,16 +258,29 @@ class RunState:
                     self.ready[waiter] = None
 
     def outputs(self) -> Mapping[str, Mapping[str, object]]:
-        """`steps` for templates: id -> {outputs, on}. `outputs` holds what all hosts agree on."""
-        found: dict[str, Mapping[str, object]] = {}
-        for step in self.plan.steps:
-            by_host: dict[str, Mapping[str, Json]] = {}
-            for unit in self.plan.units_of[step.id]:
-                record = self.units[unit.id]
-                if record.status is Status.DONE:
-                    by_host[unit.host or "group"] = record.outputs
-            agreed = dict(next(iter(by_host.values()), {}))
-            for outputs in by_host.values():
-                agreed = {k: v for k, v in agreed.items() if outputs.get(k) == v}
-            found[step.id] = {"outputs": agreed, "on": by_host}
-        return found
+        """`steps` for templates: id -> {outputs, on}; a step is looked at when it is named."""
+        return _Outputs(self)
+
+
+class _Outputs(Mapping[str, Mapping[str, object]]):
+    """What each step gave. `outputs` holds what all of its hosts agree on, `on` each host's own."""
+
+    def __init__(self, state: RunState) -> None:
+        self._state = state
+
+    def __getitem__(self, step: str) -> Mapping[str, object]:
+        by_host: dict[str, Mapping[str, Json]] = {}
+        for unit in self._state.plan.units_of[StepId(step)]:
+            record = self._state.units[unit.id]
+            if record.status is Status.DONE:
+                by_host[unit.host or "group"] = record.outputs
+        agreed = dict(next(iter(by_host.values()), {}))
+        for outputs in by_host.values():
+            agreed = {k: v for k, v in agreed.items() if outputs.get(k) == v}
+        return {"outputs": agreed, "on": by_host}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._state.plan.step_of)
+
+    def __len__(self) -> int:
+        return len(self._state.plan.step_of)
