@@ -135,7 +135,7 @@ class Obstacle(NamedTuple):
 
 
 OBSTACLES = {
-    "unreachable": Obstacle(_unreachable, "cp2", "no "),
+    "unreachable": Obstacle(_unreachable, "cp2", "cannot"),
     "refused-key": Obstacle(_refused_key, "cp1", "permission denied"),
     "unknown-host-key": Obstacle(_unknown_host_key, "cp2", "host key"),
     "changed-host-key": Obstacle(_changed_host_key, "cp2", "host key"),
