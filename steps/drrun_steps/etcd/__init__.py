@@ -7,7 +7,7 @@ from drrun_steps.etcd import config, disk, live, place, snapshot
 from drrun_steps.etcd.gates import Consistent, Disarm, ProveDown
 from drrun_steps.etcd.measure import Measure, Remeasure
 from drrun_steps.etcd.preflight import Preflight
-from drrun_steps.etcd.restore import Install, Prepare
+from drrun_steps.etcd.restore import Install, Prepare, Same
 from drrun_steps.etcd.ruling import VerdictStep
 from drrun_steps.etcd.save import Save
 from drrun_steps.etcd.verify import Verify
@@ -20,6 +20,7 @@ STEPS: tuple[type[Step], ...] = (
     Measure,
     Remeasure,
     Prepare,
+    Same,
     Install,
     ProveDown,
     Consistent,

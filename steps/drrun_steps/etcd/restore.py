@@ -12,6 +12,8 @@ from typing import Any
 from drrun.spi import (
     Done,
     Effect,
+    Group,
+    GroupStep,
     Host,
     HostStep,
     Outputs,
@@ -44,6 +46,20 @@ _UNDER_ETCD = (
 )
 
 
+def member_plan(host: Host, members: Mapping[str, MemberPlan]) -> MemberPlan:
+    """This host's part of the measured plan. Raises Refused where it was not measured."""
+    if host.name not in members:
+        raise Refused(f"{host.name} was not measured", hint="measure and stage the same hosts")
+    return members[host.name]
+
+
+def member_place(host: Host, members: Mapping[str, MemberPlan], stage_dir: str) -> Place:
+    """Where this host's live, staged and set-aside directories are."""
+    plan = member_plan(host, members)
+    stage = f"{stage_dir}/{host.run}"
+    return Place(plan.data_dir, plan.wal_dir, bool(plan.mount), host.run, stage)
+
+
 class _Member(HostStep):
     """What staging and installing share: this host's part of the measured plan."""
 
@@ -59,14 +75,10 @@ class _Member(HostStep):
     """Root-only folder on the host for the snapshot's copy and the seal."""
 
     def _plan(self, host: Host) -> MemberPlan:
-        if host.name not in self.members:
-            raise Refused(f"{host.name} was not measured", hint="measure and stage the same hosts")
-        return self.members[host.name]
+        return member_plan(host, self.members)
 
     def _place(self, host: Host) -> Place:
-        plan = self._plan(host)
-        stage = f"{self.stage_dir}/{host.run}"
-        return Place(plan.data_dir, plan.wal_dir, bool(plan.mount), host.run, stage)
+        return member_place(host, self.members, self.stage_dir)
 
     def _sealed(self, state: str) -> Staged:
         return Staged(state, self.digest, self.token, self.bump)  # type: ignore[arg-type]
@@ -143,6 +155,40 @@ class Prepare(_Member):
                 sets={staged(place): Staged("none")},
                 repeat=Repeat.SAFE,
                 timeout="5m",
+            )
+
+
+class Same(GroupStep):
+    """Prove that every host staged the same: one snapshot, one token, one bump.
+
+    Members restored from different snapshots form a cluster that is healthy and diverged (measured;
+    pitfall 3). Read before the first stop, so that such a restore costs no outage.
+    """
+
+    uses = "etcd.restore.same"
+    effect = Effect.READ
+    repeat = Repeat.SAFE
+
+    members: Mapping[str, MemberPlan]
+    """Per host, from etcd.restore.measure."""
+    digest: str
+    """The snapshot's sha256, from etcd.snapshot.verify."""
+    token: str
+    """The new cluster's token, from etcd.restore.measure."""
+    bump: Whole
+    """How far revisions are raised, from etcd.restore.measure."""
+    stage_dir: str = "/var/lib/drrun-stage"
+    """Where the seals are."""
+
+    def run(self, group: Group) -> None:
+        """Every host's seal must be the one that is meant."""
+        meant = Staged("staged", self.digest, self.token, self.bump)
+        for host in group.hosts:
+            host.require(
+                staged(member_place(host, self.members, self.stage_dir)),
+                meant,
+                because="every member must be restored from the same snapshot",
+                hint="undo this run (it removes what it staged), then start again",
             )
 
 

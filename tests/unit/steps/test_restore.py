@@ -24,7 +24,7 @@ from drrun_steps.etcd.live import (
 )
 from drrun_steps.etcd.measure import Measure, Remeasure
 from drrun_steps.etcd.place import EtcdStaged, Staged
-from drrun_steps.etcd.restore import Install, Prepare
+from drrun_steps.etcd.restore import Install, Prepare, Same
 from drrun_steps.etcd.ruling import VerdictStep
 from drrun_steps.etcd.save import Save
 from drrun_steps.etcd.snapshot import HostSnapshot, Snapshot
@@ -108,6 +108,30 @@ def test_install_refuses_what_was_staged_otherwise(found: Staged) -> None:
     with pytest.raises(Refused, match="same snapshot"):
         Install(**_COMMON).run(host)
     assert host.changes == []
+
+
+@pytest.mark.parametrize(
+    ("found", "refused"),
+    [
+        (Staged("staged", "ab", "t", 7), False),
+        (Staged("staged", "cd", "t", 7), True),
+        (Staged("none"), True),
+    ],
+    ids=["same", "other-snapshot", "nothing"],
+)
+def test_every_host_must_have_staged_the_same(found: Staged, *, refused: bool) -> None:
+    """Compared on all hosts before the first stop, by reading alone."""
+    step = Same(**{**_COMMON, "members": {"cp1": _PLAN, "cp2": _PLAN}})
+    hosts = [
+        FakeHost("cp1", {_STAGED: Staged("staged", "ab", "t", 7)}),
+        FakeHost("cp2", {_STAGED: found}),
+    ]
+    if refused:
+        with pytest.raises(Refused, match=r"cp2.*same snapshot"):
+            step.run(FakeGroup(hosts))
+    else:
+        step.run(FakeGroup(hosts))
+    assert not any(host.changes for host in hosts)
 
 
 def test_install_refuses_under_a_running_etcd() -> None:
