@@ -6,6 +6,7 @@ step ends here, as an outcome in the journal.
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import traceback
 from collections.abc import Callable, Mapping
@@ -135,18 +136,14 @@ class Driver:
             raise
         except Exception as error:  # noqa: BLE001 - the boundary: whatever a step type raises ends here
             outcome, why, hint = self._ending(unit_id, error)
-        self.recorder.record(
-            UnitFinished(
-                unit=unit_id,
-                attempt=attempt,
-                outcome=outcome,
-                why=why,
-                hint=hint,
-                outputs=outputs,
-                seconds=round(self.clock.monotonic() - began, 3),
-            ),
-            durable=True,
+        ended = UnitFinished(
+            unit=unit_id, attempt=attempt, outcome=outcome, why=why, hint=hint, outputs=outputs
         )
+        self._record_end(ended, began)
+
+    def _record_end(self, ended: UnitFinished, began: float) -> None:
+        took = round(self.clock.monotonic() - began, 3)
+        self.recorder.record(dataclasses.replace(ended, seconds=took), durable=True)
 
     def _stage(self, unit: Unit, attempt: int, *, undo: bool) -> tuple[LiveSession, Performance]:
         state = self.recorder.state
@@ -198,18 +195,10 @@ class Driver:
         except Exception as error:  # noqa: BLE001 - the boundary, as above
             _, why, hint = self._ending(unit_id, error)
             outcome = Outcome.FAILED
-        self.recorder.record(
-            UnitFinished(
-                unit=unit_id,
-                attempt=attempt,
-                outcome=outcome,
-                why=why,
-                hint=hint,
-                undo=True,
-                seconds=round(self.clock.monotonic() - began, 3),
-            ),
-            durable=True,
+        ended = UnitFinished(
+            unit=unit_id, attempt=attempt, outcome=outcome, why=why, hint=hint, undo=True
         )
+        self._record_end(ended, began)
 
     # --- the end -----------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from typing import Any
 from drrun.errors import ConnectError, DrrunError, NotKnownError, Refused
 from drrun.execute.forecast import DrySession, Overlay, Predicted, Reader
 from drrun.execute.unit import Catalog, Performance, Skip, names_for
+from drrun.journal.state import step_outputs
 from drrun.plan.plan import Plan, Unit
 from drrun.values import Effect, Grade, HostName, StepId, UnitId
 
@@ -123,18 +124,4 @@ class Dry:
         )
 
     def _steps(self) -> Mapping[str, Mapping[str, object]]:
-        found: dict[str, Mapping[str, object]] = {}
-        for step in self.plan.steps:
-            by_host = self._outputs.get(step.id, {})
-            agreed = dict(next(iter(by_host.values()), {}))
-            for outputs in by_host.values():
-                agreed = {k: v for k, v in agreed.items() if _same(v, outputs.get(k))}
-            found[step.id] = {"outputs": agreed, "on": by_host}
-        return found
-
-
-def _same(one: object, other: object) -> bool:
-    try:
-        return bool(one == other)
-    except NotKnownError:
-        return True  # every host's value is a hole: the step's output is one hole
+        return {step.id: step_outputs(self._outputs.get(step.id, {})) for step in self.plan.steps}

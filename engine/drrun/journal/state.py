@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, TypeAlias
 
-from drrun.errors import JournalDamaged
+from drrun.errors import JournalDamaged, NotKnownError
 from drrun.journal.events import (
     Answered,
     ChangeFinished,
@@ -274,13 +274,25 @@ class _Outputs(Mapping[str, Mapping[str, object]]):
             record = self._state.units[unit.id]
             if record.status is Status.DONE:
                 by_host[unit.host or "group"] = record.outputs
-        agreed = dict(next(iter(by_host.values()), {}))
-        for outputs in by_host.values():
-            agreed = {k: v for k, v in agreed.items() if outputs.get(k) == v}
-        return {"outputs": agreed, "on": by_host}
+        return step_outputs(by_host)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._state.plan.step_of)
 
     def __len__(self) -> int:
         return len(self._state.plan.step_of)
+
+
+def step_outputs(by_host: Mapping[str, Mapping[str, object]]) -> Mapping[str, object]:
+    """What templates see of one step: `outputs`, on which all hosts agree, and `on` each host."""
+    agreed = dict(next(iter(by_host.values()), {}))
+    for outputs in by_host.values():
+        agreed = {k: v for k, v in agreed.items() if _same(v, outputs.get(k))}
+    return {"outputs": agreed, "on": by_host}
+
+
+def _same(one: object, other: object) -> bool:
+    try:
+        return bool(one == other)
+    except NotKnownError:
+        return True  # a hole on every host of a dry-run: the step's output is one hole
