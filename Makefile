@@ -62,16 +62,19 @@ test-unit: setup ## House rules, unit and property tests: no root, no sshd, no l
 test-sshd: setup ## The transports against a real OpenSSH server on loopback
 	@$(PYTEST) -q --durations=10 -m sshd tests
 
+# What hosts are made of is built before, not within a test: five minutes the first time, then none.
 ifdef ROOT
 test-lab: setup ## Recoveries on real hosts (root)
+	@$(BIN)/drrun lab build
 	@$(PYTEST) -q -s --durations=15 -m lab $(LAB_TESTS)
 else
 test-lab: setup
 	@echo "skipped: tests/lab boots real hosts with systemd-nspawn, which needs root (sudo make test)"
 endif
 
-# About an hour: every point is a controller killed on real hosts. Not part of `make test`.
+# A quarter of an hour: every point is a controller killed on real hosts. Not part of `make test`.
 test-crash: setup ## Kill drrun at every point of a run on real hosts (root, long)
+	@$(BIN)/drrun lab build
 	@$(PYTEST) -q -s tests/crash
 
 lint: setup ## ruff, mypy, import-linter

@@ -1,6 +1,6 @@
-"""One controller as a process of its own: starts or resumes the run, and dies where it is told.
+"""One controller as a process of its own: starts, resumes or takes over the run, and dies where it is told.
 
-python -m tests.crash.drive start|resume INVENTORY STATE AT TRACE
+python -m tests.crash.drive start|resume|takeover INVENTORY STATE AT TRACE
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ def main(verb: str, inventory: str, state: str, at: str, trace: str) -> int:
         answers = {"folder": f"/var/tmp/crash/{Path(state).name}", "file": str(HERE / "payload")}
         plan = app.plan(app.load(str(HERE / "twelve.yaml")), Path(inventory), answers)
         finish = app.start(plan)
+    elif verb == "takeover":
+        finish = app.takeover(None)
     else:
         finish = app.resume(None)
     Path(trace).write_text("\n".join(points.names))

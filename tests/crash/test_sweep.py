@@ -6,12 +6,7 @@ of each launch, acknowledgement, upload, lock and release.
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
 from queue import SimpleQueue
@@ -19,68 +14,10 @@ from queue import SimpleQueue
 import pytest
 
 from drrun.store.folder import FolderStore
-from drrun_lab import Lab, LabSpec
+
+from .conftest import EXPECTED, Place
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(3600)]
-
-ROOT = Path(__file__).parents[2]
-LABS = 2
-"""Labs side by side: one for each core."""
-
-WORDS = ["one", "two", "three", "four", "six", "after wrote seven", "ten", "eleven"]
-EXPECTED = {
-    "cp1": Counter([*WORDS, "seven"]),
-    "cp2": Counter([*WORDS, "eight"]),
-    "cp3": Counter(WORDS),
-}
-
-
-@dataclass(frozen=True)
-class Place:
-    """A lab, and the inventory that the controllers use there."""
-
-    lab: Lab
-    inventory: Path
-
-    def drive(self, verb: str, state: Path, at: int, trace: Path) -> int:
-        """One controller; its exit code (-9 when it died at its point)."""
-        words = [verb, str(self.inventory), str(state), str(at), str(trace)]
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.crash.drive", *words],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        if done.returncode not in (0, -9):
-            sys.stderr.write(done.stderr)
-        return done.returncode
-
-    def counted(self, state: Path) -> dict[str, Counter[str]]:
-        """What the hosts hold: each line, and how often."""
-        found = {}
-        for host in EXPECTED:
-            log = self.lab.ssh(host, f"cat /var/tmp/crash/{state.name}/log").stdout
-            found[host] = Counter(log.splitlines())
-        return found
-
-
-@pytest.fixture(scope="module", name="places")
-def _places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Place]]:
-    """Two labs of three bare hosts each."""
-    made = []
-    try:
-        for number in range(LABS):
-            lab = Lab.up(f"crash{number}", LabSpec(kube=False))
-            text = lab.inventory.read_text()
-            inventory = tmp_path_factory.mktemp("inventory") / "inventory.yaml"
-            inventory.write_text(text.replace("groups:", "groups:\n  members: [cp1, cp2, cp3]"))
-            made.append(Place(lab, inventory))
-        yield made
-    finally:
-        for place in made:
-            place.lab.down()
 
 
 def crashed_and_resumed(place: Place, point: int, folder: Path) -> str:
