@@ -93,8 +93,9 @@ demo: setup
 	@exit 1
 endif
 
-bench: setup ## How fast drrun starts: medians of ten, with their goals
+bench: setup ## How fast drrun starts and changes hosts, beside paramiko (and fabric, if installed)
 	@$(BIN)/python tests/bench/startup.py
+	@$(BIN)/python tests/bench/changes.py
 
 docs: setup ## Regenerate what is generated: reference pages and pictures
 	@$(BIN)/python -m drrun.cli.reference

@@ -13,6 +13,9 @@ import pytest
 
 from drrun_lab import Lab, LabSpec
 
+FIGURE = pytest.StashKey[str]()
+"""`crash: N of N points`, once the sweep has counted them."""
+
 ROOT = Path(__file__).parents[2]
 LABS = 2
 """Labs side by side: one for each core."""
@@ -75,3 +78,10 @@ def _places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Place]]:
     finally:
         for place in made:
             place.lab.down()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """The sweep's figure is the last line, after pytest's own."""
+    told = config.stash.get(FIGURE, "")
+    if told:
+        print(told)

@@ -15,7 +15,7 @@ import pytest
 
 from drrun.store.folder import FolderStore
 
-from .conftest import EXPECTED, Place
+from .conftest import EXPECTED, FIGURE, Place
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(3600)]
 
@@ -42,7 +42,7 @@ def crashed_and_resumed(place: Place, point: int, folder: Path) -> str:
 
 
 def test_killed_at_every_point_it_ends_as_a_clean_run(
-    places: list[Place], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    places: list[Place], tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
     """After the resume every effect has happened exactly once on every host, at every point."""
     trace = tmp_path / "reference.trace"
@@ -63,7 +63,6 @@ def test_killed_at_every_point_it_ends_as_a_clean_run(
     with ThreadPoolExecutor(max_workers=len(places)) as pool:
         complaints = list(pool.map(sweep, points, repeat(tmp_path)))
     bad = [complaint for complaint in complaints if complaint]
-    with capsys.disabled():
-        print(f"\ncrash: {len(points) - len(bad)} of {len(points)} points")
+    pytestconfig.stash[FIGURE] = f"crash: {len(points) - len(bad)} of {len(points)} points"
     assert not bad, "\n".join(bad[:10])
     assert len(points) >= 150
