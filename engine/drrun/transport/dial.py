@@ -14,6 +14,7 @@ import socket
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import paramiko
 
@@ -115,7 +116,7 @@ def _dial_once(route: Sequence[Hop], deadline: Deadline) -> Connection:
     transports: list[paramiko.Transport] = []
     try:
         for index, hop in enumerate(route):
-            sock: socket.socket | paramiko.Channel = root
+            sock: socket.socket | _Tunnel = root
             if index:
                 sock = _tunnel(transports[-1], route[index - 1], hop, deadline)
             transports.append(_handshake(sock, hop, deadline, jumped=index > 0))
@@ -182,9 +183,26 @@ def _look_up(host: str, port: int, deadline: Deadline, name: str) -> list[_Addre
     return found
 
 
-def _tunnel(
-    through: paramiko.Transport, jump: Hop, hop: Hop, deadline: Deadline
-) -> paramiko.Channel:
+class _Tunnel:
+    """A channel as a socket whose close cannot fail.
+
+    paramiko's thread closes its socket as one of its last acts, and wakes those who wait after
+    that: an EOFError, because the jump host's line ended first, would leave them waiting.
+    """
+
+    def __init__(self, channel: paramiko.Channel) -> None:
+        self._channel = channel
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._channel, name)
+
+    def close(self) -> None:
+        """Close the channel if the line under it still lives."""
+        with contextlib.suppress(EOFError, OSError, paramiko.SSHException):
+            self._channel.close()
+
+
+def _tunnel(through: paramiko.Transport, jump: Hop, hop: Hop, deadline: Deadline) -> _Tunnel:
     try:
         channel = through.open_channel(
             "direct-tcpip", (hop.host, hop.port), ("127.0.0.1", 0), timeout=deadline.need()
@@ -197,14 +215,14 @@ def _tunnel(
     except (paramiko.SSHException, EOFError, OSError) as exc:
         deadline.need()
         raise Unreachable(f"{jump}: the jump host's line broke: {exc}", hint="try again") from exc
-    return channel
+    return _Tunnel(channel)
 
 
 def _handshake(
-    sock: socket.socket | paramiko.Channel, hop: Hop, deadline: Deadline, *, jumped: bool
+    sock: socket.socket | _Tunnel, hop: Hop, deadline: Deadline, *, jumped: bool
 ) -> paramiko.Transport:
     known = KnownHosts.load(hop.known_hosts)
-    transport = paramiko.Transport(sock, disabled_algorithms=_WEAK)
+    transport = paramiko.Transport(cast(socket.socket, sock), disabled_algorithms=_WEAK)
     try:
         _prefer(transport, known.expected(hop.key_name, hop.port))
         transport.banner_timeout = transport.handshake_timeout = deadline.need()

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import paramiko
 import pytest
 
 from drrun.errors import (
@@ -246,3 +247,20 @@ def test_sudo_with_a_password(accounts: Sshd, tmp_path: Path) -> None:
     for _ in range(2):
         assert line.ask(b"id -u; cat", timeout=10).stdout == b"0\n"
     line.close()
+
+
+def test_a_tunnel_whose_jump_host_is_gone_closes_in_silence(
+    sshd: Sshd, transport: SshTransport
+) -> None:
+    """The jump host's line ends first: no thread raises (pytest turns one that does into an error)."""
+    before = set(threading.enumerate())
+    jump = f"{sshd.user}@127.0.0.1:{sshd.port}"
+    for _ in range(5):
+        line = transport.connect(sshd.target(become="none", jump=jump))
+        assert line.ask(b"echo through", timeout=10).stdout == b"through\n"
+        chain = [t for t in threading.enumerate() if isinstance(t, paramiko.Transport)]
+        mine = sorted((t for t in chain if t not in before), key=lambda t: t.ident or 0)
+        mine[0].close()
+        line.close()
+        for thread in mine:
+            thread.join(timeout=10)
