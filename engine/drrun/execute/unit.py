@@ -14,7 +14,7 @@ from drrun.execute.asking import ask_each
 from drrun.execute.hosts import Hosts
 from drrun.execute.view import GroupView, HostView, Session, as_predicate
 from drrun.lang.template import render, test
-from drrun.plan.bind import as_given
+from drrun.plan.bind import template_names
 from drrun.plan.plan import Check, Guard, Plan, PlanStep, Unit
 from drrun.spi import Done, Fact, GroupStep, HostStep, Outputs, Step
 from drrun.values import HostName, NotKnown
@@ -43,23 +43,10 @@ def names_for(
     plan: Plan, unit: Unit, outputs: Mapping[str, Mapping[str, object]]
 ) -> dict[str, Any]:
     """What the unit's templates may name."""
-    names: dict[str, Any] = {
-        "inputs": as_given(plan.inputs),
-        "roles": {name: list(hosts) for name, hosts in plan.roles.items()},
-        "vars": plan.vars,
-        "run": {"id": plan.run, "name": plan.name},
-        "steps": outputs,
-    }
-    if plan.step_of[unit.step].kind == "host":
-        target = plan.targets[unit.hosts[0]]
-        names["host"] = {
-            "name": target.name,
-            "address": target.address,
-            "layout": target.layout,
-            "vars": dict(target.vars),
-        }
-        names["vars"] = {**plan.vars, **target.vars}
-    return names
+    alone = plan.step_of[unit.step].kind == "host"
+    target = plan.targets[unit.hosts[0]] if alone else None
+    names = template_names(plan.inputs, plan.roles, plan.vars, target)
+    return {**names, "run": {"id": plan.run, "name": plan.name}, "steps": outputs}
 
 
 @dataclass(slots=True)

@@ -28,21 +28,31 @@ class Binding:
 
     def names(self, targets: Mapping[HostName, Target], host: HostName | None) -> dict[str, Any]:
         """What a template may name, on one host (or on none, for a group step)."""
-        known: dict[str, Any] = {
-            "inputs": as_given(self.inputs),
-            "roles": {name: list(hosts) for name, hosts in self.roles.items()},
-            "vars": self.vars,
+        target = None if host is None else targets[host]
+        return template_names(self.inputs, self.roles, self.vars, target)
+
+
+def template_names(
+    inputs: Mapping[str, Json],
+    roles: Mapping[str, tuple[HostName, ...]],
+    variables: Mapping[str, Json],
+    target: Target | None,
+) -> dict[str, Any]:
+    """What templates may name, when planned and when run; without `host` where there is not one."""
+    known: dict[str, Any] = {
+        "inputs": as_given(inputs),
+        "roles": {name: list(hosts) for name, hosts in roles.items()},
+        "vars": variables,
+    }
+    if target is not None:
+        known["host"] = {
+            "name": target.name,
+            "address": target.address,
+            "layout": target.layout,
+            "vars": dict(target.vars),
         }
-        if host is not None:
-            target = targets[host]
-            known["host"] = {
-                "name": target.name,
-                "address": target.address,
-                "layout": target.layout,
-                "vars": dict(target.vars),
-            }
-            known["vars"] = {**self.vars, **target.vars}
-        return known
+        known["vars"] = {**variables, **target.vars}
+    return known
 
 
 def as_given(inputs: Mapping[str, Json]) -> dict[str, Any]:
