@@ -38,7 +38,8 @@ class Job:
 
     `token` is `c-` + 20 hex, unique per (run, unit, change, attempt): the host refuses to run
     one token twice. `script` is what /bin/sh runs. `witness` is the head of the journal's chain,
-    kept by the host. `timeout` is in seconds; 0 is none.
+    kept by the host. `timeout` is in seconds; 0 is none. `wait`: seconds that its launch may wait
+    for its end, so that a short job needs no poll. `durable` waits for the host's disk.
     """
 
     run: str
@@ -48,6 +49,7 @@ class Job:
     witness: Digest
     timeout: float = 0
     durable: bool = True
+    wait: float = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,10 @@ class Line(Protocol):
 
     def ack(self, run: str, token: str) -> None:
         """Empty the job's folder but keep its claim and exit: the token stays used."""
+        ...
+
+    def forget(self, run: str, token: str) -> None:
+        """As `ack`, some time before `release` ends: a job that is not emptied costs only space."""
         ...
 
     def fence(self, run: str, epoch: int, holder: str) -> None:
@@ -199,6 +205,10 @@ class Journal(Protocol):
 
     def append(self, event: Event, *, durable: bool) -> None:
         """Write one event. When `durable`, it is on disk on return. Raises StoreError for good."""
+        ...
+
+    def sync(self) -> None:
+        """Everything that was appended so far is on disk on return. Raises StoreError for good."""
         ...
 
     def events(self) -> Sequence[Event]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from drrun.errors import ConnectError, StepFailed, Unknown
 from drrun.execute.asking import ask_facts, short, until
-from drrun.execute.follow import Follower, Lost
+from drrun.execute.follow import QUICK, Follower, Lost
 from drrun.execute.hosts import Hosts
 from drrun.execute.past import PastChange
 from drrun.execute.recorder import Recorder
@@ -148,6 +148,7 @@ class Changer:
             witness=recorder.journal.head,
             timeout=timeout,
             durable=durable,
+            wait=QUICK,
         )
 
     def _collect(
@@ -175,7 +176,7 @@ class Changer:
         finished = self._finished(intent, report, sums, means.clock.monotonic() - began)
         means.recorder.record(finished, durable=True)
         with contextlib.suppress(ConnectError):  # a job that is not emptied costs only space
-            means.hosts.line(host).ack(job.run, job.token)
+            means.hosts.line(host).forget(job.run, job.token)
         return finished
 
     def _finished(

@@ -35,6 +35,7 @@ from drrun.ports import Clock, Prompt
 from drrun.spi import Done, DoneChange
 from drrun.values import Json, Outcome, UnitId
 
+GOOD = frozenset({Outcome.CHANGED, Outcome.ALREADY, Outcome.SKIPPED})
 FORKS = 16
 """Units at once; a host has one connection whatever this is."""
 
@@ -143,7 +144,9 @@ class Driver:
 
     def _record_end(self, ended: UnitFinished, began: float) -> None:
         took = round(self.clock.monotonic() - began, 3)
-        self.recorder.record(dataclasses.replace(ended, seconds=took), durable=True)
+        # A good end is found again from what the unit journaled; the next intent takes it along.
+        durable = ended.outcome not in GOOD
+        self.recorder.record(dataclasses.replace(ended, seconds=took), durable=durable)
 
     def _stage(self, unit: Unit, attempt: int, *, undo: bool) -> tuple[LiveSession, Performance]:
         state = self.recorder.state

@@ -21,6 +21,8 @@ POLL = 5.0
 """Seconds that one poll may block on the host."""
 GOING_ON = frozenset({JobState.RUNNING, JobState.ORPHAN, JobState.CLAIMED})
 """States after which the host is asked again."""
+QUICK = 0.5
+"""Seconds that a launch waits for the end: most changes are over by then, and need no poll."""
 UNREACHED = 180.0
 """Seconds that a host may stay out of reach before its job counts as lost."""
 

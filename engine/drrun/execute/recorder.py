@@ -24,10 +24,13 @@ class Recorder:
     def record(self, event: Event, *, durable: bool = False) -> None:
         """Write, fold, show. When `durable`, the event is on disk on return."""
         with self.lock:
-            self.journal.append(event, durable=durable)
+            self.journal.append(event, durable=False)
             self.state.apply(event)
             for watch in self.watchers:
                 watch(event)
+        # Without the lock: units on other threads go on meanwhile, and share one wait for the disk.
+        if durable:
+            self.journal.sync()
 
     def entries(self, unit: UnitId, attempt: int, *, undo: bool) -> Sequence[Entry]:
         """What the journal holds of one attempt."""

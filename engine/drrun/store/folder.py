@@ -89,6 +89,12 @@ class FolderJournal:
         if durable:
             self._flush(mine)
 
+    def sync(self) -> None:
+        """Wait for the disk."""
+        with self._write:
+            mine = self._seq
+        self._flush(mine)
+
     def _flush(self, mine: int) -> None:
         """Group commit: one fdatasync serves every record written before it."""
         with self._sync:
@@ -144,8 +150,10 @@ class FolderJournal:
 
     def output(self, name: str) -> bytes:
         """An output file's bytes."""
-        path = self.folder / OUTPUT / safe(name)
-        return path.read_bytes() if path.exists() else b""
+        try:
+            return (self.folder / OUTPUT / safe(name)).read_bytes()
+        except FileNotFoundError:
+            return b""
 
     def close(self) -> None:
         """Give the run back."""

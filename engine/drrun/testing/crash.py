@@ -55,6 +55,10 @@ class CrashingJournal:
         self.inner.append(event, durable=durable)
         self.points.touch(f"after journal {event.type}")
 
+    def sync(self) -> None:
+        """No point: a kill takes nothing from the disk that was written."""
+        self.inner.sync()
+
     def events(self) -> Sequence[Event]:
         """The inner one's."""
         return self.inner.events()
@@ -112,6 +116,12 @@ class CrashingLine:
         """Acknowledge, with a point before and a point after."""
         self.points.touch(f"before ack on {self.host}")
         self.inner.ack(run, token)
+        self.points.touch(f"after ack on {self.host}")
+
+    def forget(self, run: str, token: str) -> None:
+        """As `ack`."""
+        self.points.touch(f"before ack on {self.host}")
+        self.inner.forget(run, token)
         self.points.touch(f"after ack on {self.host}")
 
     def fence(self, run: str, epoch: int, holder: str) -> None:

@@ -14,15 +14,22 @@ UNIT=512
 
 number() { case ${1:-x} in *[!0-9]*) return 1 ;; esac; }
 nap() { sleep 0.05 || sleep 1; }
+seconds() { S=$((1000 + $1 % 1000)) S=$(($1 / 1000)).${S#1}; } # milliseconds -> S, for programs
+
+tick() { # NOW: hundredths of a second since boot
+  read -r up rest </proc/uptime
+  NOW=${up%.*}${up#*.}
+}
 
 boot() { # BOOT: this boot's id; FAKE_BOOT stands in for it in tests of a reboot
   BOOT=${FAKE_BOOT:-}
   [ -n "$BOOT" ] || read -r BOOT </proc/sys/kernel/random/boot_id || BOOT=unknown
 }
 
-born() { # pid -> BORN: its start time, GROUP; false for the dead and for zombies
-  stat= BORN= GROUP=
+born() { # pid (or self) -> PID, BORN: its start time, GROUP; false for the dead and for zombies
+  stat= PID= BORN= GROUP=
   while IFS= read -r part; do stat="$stat$part "; done </proc/"$1"/stat || return 1
+  PID=${stat%% *}
   stat=${stat##*)} # the name before it may hold blanks and brackets
   # shellcheck disable=SC2086
   set -- $stat
@@ -51,6 +58,125 @@ outranked() { # epoch: has a higher one been published for this run?
   done
   return 1
 }
+
+peopled() { # group: does anybody but zombies live in it? (kill -0 counts zombies)
+  kill -0 -"$1" || return
+  for one in /proc/[0-9]*; do born "${one##*/}" && [ "$GROUP" = "$1" ] && return; done
+  return 1
+}
+
+end_group() { # pid tenths: TERM, that long, KILL. The group is watched all the while: no reuse
+  kill -TERM -"$1" || kill -TERM "$1" || return 0 # the latter: just before its setsid
+  left=$2
+  while peopled "$1"; do
+    [ "$left" -gt 0 ] || { kill -KILL -"$1"; return; }
+    left=$((left - 1))
+    sleep 0.1 || { sleep 1; left=$((left - 9)); }
+  done
+}
+
+# ---- the supervisor: its own session, one a job; it stops reading before the agent's part --------
+
+drain() { # stream: neither a full disk nor a flood may hurt the command that writes
+  exec 3<&- 4<&- 5>&- 6>&- 7>&- 9>&-
+  ulimit -f "$((CAP / UNIT))"
+  trap '' XFSZ
+  cat >>"$J/$1" && exit
+  : >"$J/$1.cut"; cat >/dev/null; exit 1
+}
+
+watchdog() { # milliseconds: ends the job's group even when nobody asks any more
+  exec 3<&- 4<&- 5>&- 6>&- 7>&- 9>&-
+  nap= late=
+  # USR1: a TERM that came before this line would be lost in the trap that the supervisor had.
+  trap '[ -n "$late" ] || { kill $nap; exit; }' USR1
+  seconds "$1"
+  sleep "$S" & nap=$!
+  wait "$nap"
+  late=1
+  read -r where pid since <"$J/child" && alive "$pid" "$since" || exit 0
+  : >"$J/late"
+  end_group "$pid" 50
+  exit 4 # on a full disk the file is not there to say so
+}
+
+become() { # the command's process: says who it is, for pid and start time outlive an exec
+  trap - TERM INT HUP
+  exec 3<&- 4<&- 5>&- 6>&- 7>&- 9>&-
+  born self
+  printf '%s %s %s\n' "$BOOT" "$PID" "$BORN" >"$J/child"
+  umask 022
+  # shellcheck disable=SC2086
+  exec $SESSION $SH "$J/cmd"
+}
+
+drained() { # CUT, HELD: waits two seconds at most, for a daemon may keep the command's stdout
+  tries=0 clock= CUT=0 HELD=0
+  # An ended one has no descriptors. Mostly both end at once, and a look costs less than a clock.
+  while [ -e "/proc/$1/fd/0" ] || [ -e "/proc/$2/fd/0" ]; do
+    tries=$((tries + 1))
+    [ "$tries" -ge 60 ] || continue
+    trap HELD=1 USR1 # rung again and again: one that comes just before `wait` is lost
+    { sleep 2; while alive $$ "$BORN" && kill -USR1 $$; do nap; done; } 7>&- 9>&- &
+    clock=$!; break
+  done
+  for one; do while [ "$HELD" = 0 ]; do
+    wait "$one"
+    case $? in 0) break ;; 1) CUT=1 && break ;; esac
+    [ -e "/proc/$one/fd/0" ] || { CUT=1; break; } # somebody killed it
+  done; done
+  [ -z "$clock" ] || { trap '' USR1; kill -KILL "$clock"; }
+}
+
+finish() { # code: drained first, then the exit written where the disk already gave room
+  late=0 out=0 err=0
+  [ -z "$dog" ] || { kill -USR1 "$dog"; wait "$dog"; [ $? != 4 ] || late=1; }
+  drained "$outs" "$errs" # held: the output goes on, the exit is known
+  [ ! -s "$J/out" ] || out=$(wc -c <"$J/out")
+  [ ! -s "$J/err" ] || err=$(wc -c <"$J/err")
+  printf '%s %s %s %s %s %s\n' "$1" "$((out))" "$((err))" "$CUT" "$late" "$HELD" 1<>"$J/reserve"
+  ln "$J/reserve" "$J/exit"
+  echo "$token over" >&7
+  exec 9>&-
+  settle "$J/reserve" "$J"
+}
+
+refrain() { echo "$token over"; exit 3; } # the job does not begin; whoever waits is told
+
+sup() { # base run token epoch timeout-ms durable cap sync session shell boot utc
+  B=$1 R=$1/$2 J=$1/$2/$3 token=$3 epoch=$4 late=$5 DURABLE=$6 CAP=$7 SYNC=$8 SESSION=$9
+  shift 9
+  SH=$1 FAKE_BOOT=$2 UTC=${3:-} NONCE=sup count=0 dog=
+  exec 2>/dev/null; cd /
+  trap : TERM INT; trap '' HUP
+  boot
+  outranked "$epoch" && { publish "$J/start" "abandoned fenced"; refrain; }
+  born self
+  exec 9<>"$J/done" # before `start`, or whoever waits on it would take us for dead
+  # Losing this link means that somebody abandoned the job: it must not begin.
+  publish "$J/start" "$BOOT $$ $BORN $epoch $UTC" || refrain
+  settle "$J/cmd" "$J/reserve" "$J/start" "$J" "$R" || {
+    rm -f "$J/start" # ours, and we never begin: what could not be kept must not read as begun
+    publish "$J/start" "abandoned disk"
+    refrain
+  }
+  echo "$token begins"
+  exec 7>&1 >/dev/null
+  # Opened here, both ends, before anything can write: no opening blocks, no byte is lost.
+  exec 8<>"$J/o" 3<"$J/o" 5>"$J/o" 8>&-
+  exec 8<>"$J/e" 4<"$J/e" 6>"$J/e" 8>&-
+  drain out <&3 & outs=$!
+  drain err <&4 & errs=$!
+  become </dev/null >&5 2>&6 & child=$!
+  exec 3<&- 4<&- 5>&- 6>&-
+  [ "$late" = 0 ] || { watchdog "$late" & dog=$!; }
+  while wait "$child"; code=$?; kill -0 "$child"; do :; done # a trapped signal ends `wait` early
+  finish "$code"
+}
+
+[ "${1:-}" != sup ] || { shift; sup "$@"; exit; }
+
+# ---- the agent: one a channel ------------------------------------------------------------------
 
 look() { # STATE of the job in $J, from its files
   STATE= CODE= WHY= CUT=0 LATE=0 OUT= ERR=
@@ -86,21 +212,18 @@ answer() { # out-from err-from limit: the header, then exactly the bytes it anno
   [ -n "$OUT" ] || OUT=$(wc -c <"$J/out")
   [ -n "$ERR" ] || ERR=$(wc -c <"$J/err")
   o=$((OUT - $1)) e=$((ERR - $2))
-  [ "$o" -ge 0 ] || o=0
-  [ "$e" -ge 0 ] || e=0
-  [ "$o" -le "$3" ] || o=$3
-  [ "$e" -le "$3" ] || e=$3
+  [ "$o" -ge 0 ] || o=0; [ "$o" -le "$3" ] || o=$3
+  [ "$e" -ge 0 ] || e=0; [ "$e" -le "$3" ] || e=$3
   printf '\n%s state=%s boot=%s code=%s size=%s,%s send=%s,%s cut=%s late=%s why=%s\n' "$NONCE" \
     "$STATE" "$BOOT" "$CODE" "$((OUT))" "$((ERR))" "$o" "$e" "$CUT" "$LATE" "$WHY"
-  [ "$o" = 0 ] || tail -c +$(($1 + 1)) "$J/out" | head -c "$o"
-  [ "$e" = 0 ] || tail -c +$(($2 + 1)) "$J/err" | head -c "$e"
+  part "$1" "$o" "$J/out"
+  part "$2" "$e" "$J/err"
+}
+part() { # from size file
+  [ "$2" -gt 0 ] || return
+  if [ "$1" = 0 ]; then head -c "$2" "$3"; else tail -c +$(($1 + 1)) "$3" | head -c "$2"; fi
 }
 word() { printf '\n%s state=%s boot=%s why=%s\n' "$NONCE" "$1" "$BOOT" "$2"; }
-
-tick() { # NOW: hundredths of a second since boot
-  read -r up rest </proc/uptime
-  NOW=${up%.*}${up#*.}
-}
 
 hold() { # milliseconds: until the job is over, or that long
   tick
@@ -108,7 +231,8 @@ hold() { # milliseconds: until the job is over, or that long
   if [ "$STATE" = running ] && [ -p "$J/done" ]; then
     # Opened for both first, so that opening for reading cannot block on a dead supervisor.
     exec 7<>"$J/done" 8<"$J/done" 7>&-
-    timeout "$(($1 / 1000)).$(printf %03d $(($1 % 1000)))" cat <&8 >/dev/null
+    seconds "$1"
+    timeout "$S" cat <&8 >/dev/null
     exec 8<&-
   fi
   while state; do # a supervisor that was killed closes `done` while it still dies
@@ -118,73 +242,79 @@ hold() { # milliseconds: until the job is over, or that long
   done
 }
 
+fill() { # size: the script, from `text` or from what follows the request; all of it or false
+  if [ -n "$coded" ]; then printf %b "$text" >"$J/cmd"; return; fi
+  head -c "$1" >"$J/cmd" && [ "$(wc -c <"$J/cmd")" -eq "$1" ]
+}
+
 claim() { # epoch size witness: make the job's folder and fill it; false with STATE and WHY set
   WHY=$(mkdir "$J" 2>&1) || {
-    head -c "$2" >/dev/null
-    if [ -d "$J" ]; then state; else STATE=cannot-claim; fi
-    return 1
+    [ -n "$coded" ] || head -c "$2" >/dev/null
+    if [ -d "$J" ]; then state; else STATE=cannot-claim; fi; return 1
   }
   WHY=
-  if head -c "$2" >"$J/cmd" && [ "$(wc -c <"$J/cmd")" -eq "$2" ] && # a cut line: half a script
-    printf '%s\n' "$3" >"$J/witness" && mkfifo "$J/o" "$J/e" "$J/event" "$J/done" &&
-    dd if=/dev/zero of="$J/reserve" bs=8192 count=1 && settle "$J/cmd" "$J/reserve"; then
-    if ! outranked "$1"; then return 0; fi
-    publish "$J/start" "abandoned fenced"
-    STATE=fenced
-    return 1
-  fi
-  publish "$J/start" "abandoned disk" || :
-  state
+  # The reserve's bytes are for finish: a line of digits, so that no shell stumbles over them.
+  if ! fill "$2" || ! printf '%s\n' "$3" >"$J/witness" || ! mkfifo "$J/o" "$J/e" "$J/done" ||
+    ! printf '%08191d\n' 0 >"$J/reserve"; then publish "$J/start" "abandoned disk"; state
+  elif outranked "$1"; then publish "$J/start" "abandoned fenced"; STATE=fenced
+  else return 0; fi
   return 1
 }
 
-launch() { # epoch timeout-ms durable cap-bytes size witness, then the script's bytes
-  DURABLE=$3
+bell() { # descriptor 6, once: a pipe without a name that supervisors ring, and the clock
+  [ -z "$BELL" ] || return 0
+  mkfifo "$B/bell.$NONCE" && exec 6<>"$B/bell.$NONCE" && BELL=1
+  rm -f "$B/bell.$NONCE"
+  [ -n "$BELL" ] && UTC=$(date -u +%s) && tick && UTC=$((UTC - NOW / 100))
+}
+
+begin() { # milliseconds, then sup's words: returns when it has begun, at most that long after it
+  most=$1 begun=
+  tick
+  shift
+  # shellcheck disable=SC2086
+  $SESSION $SH "$A" sup "$@" $((UTC + NOW / 100)) </dev/null >&6 6>&- &
+  sup=$! until=$((NOW + most / 10))
+  while :; do
+    # One clock for all the launches of its time, not one each.
+    [ -n "$CLOCK" ] || { CLOCK=1; { sleep 0.2 || sleep 1; echo "clock rings" >&6; } </dev/null >/dev/null & }
+    read -r who what <&6
+    case "$who $what" in
+    "$token over") return ;;
+    "$token begins") begun=1; [ "$most" -gt 0 ] || return ;;
+    "clock rings")
+      CLOCK=
+      born "$sup" || return
+      tick
+      [ -z "$begun" ] || [ "$NOW" -lt "$until" ] || return ;;
+    esac
+  done
+}
+
+launch() { # epoch timeout-ms durable cap size witness [wait-ms coding], then the script
+  DURABLE=$3 holder= text= coded=
+  [ "${8:-raw}" = raw ] || { IFS= read -r text && [ ${#text} = "$5" ] || exit; coded=1; }
   [ -d "$R" ] || mkdir -p "$R"
-  holder=
   if outranked "$1"; then STATE=fenced
   elif [ -e "$B/lock" ] && read -r holder rest <"$B/lock" && [ "$holder" != "$run" ]; then
     STATE=fenced WHY="the host is locked: $holder $rest"
   elif [ ! -r "$A" ]; then STATE=cannot-claim WHY="no agent"
   elif [ -z "$SESSION" ]; then STATE=cannot-claim WHY="no setsid on this host"
+  elif ! bell; then STATE=cannot-claim WHY="cannot make a pipe in $B"
   fi
-  if [ -n "$STATE" ]; then
-    head -c "$5" >/dev/null
-    answer 0 0 0
-    return
-  fi
-  if claim "$1" "$5" "$6"; then
-    # The substitution ends when the supervisor closes its stdout: once `start` is on the disk.
-    # shellcheck disable=SC2086
-    : "$($SESSION $SH "$A" sup "$B" "$run" "$token" "$1" "$2" "$3" "$4" "$SYNC" "$SESSION" "$SH" "${FAKE_BOOT:-}" </dev/null &)"
+  if [ -n "$STATE" ]; then [ -n "$coded" ] || head -c "$5" >/dev/null
+  elif claim "$1" "$5" "$6"; then
+    begin "${7:-0}" "$B" "$run" "$token" "$1" "$2" "$3" "$4" "$SYNC" "$SESSION" "$SH" "$BOOT"
     state
   fi
   answer 0 0 1048576
-}
-
-peopled() { # group: does anybody but zombies live in it? (kill -0 counts zombies)
-  kill -0 -"$1" || return
-  for one in /proc/[0-9]*; do born "${one##*/}" && [ "$GROUP" = "$1" ] && return; done
-  return 1
-}
-
-end_group() { # pid tenths: TERM, that long, KILL. The group is watched all the while: no reuse
-  kill -TERM -"$1" || return 0
-  left=$2
-  while peopled "$1"; do
-    [ "$left" -gt 0 ] || { kill -KILL -"$1"; return; }
-    left=$((left - 1))
-    sleep 0.1 || { sleep 1; left=$((left - 9)); }
-  done
 }
 
 stop() { # grace-ms
   tries=20
   state
   while [ "$STATE" = running ] && [ ! -s "$J/child" ] && [ "$tries" -gt 0 ]; do
-    nap
-    tries=$((tries - 1))
-    state
+    nap; tries=$((tries - 1)); state
   done
   case $STATE in running | orphan)
     if read -r where pid since <"$J/child" && [ "$where" = "$BOOT" ] && alive "$pid" "$since"; then
@@ -196,8 +326,7 @@ stop() { # grace-ms
 }
 
 abandon() { # epoch: a late supervisor loses the link, and the token is used up even if unclaimed
-  if outranked "$1"; then
-    STATE=fenced
+  if outranked "$1"; then STATE=fenced
   else
     [ -d "$J" ] || mkdir -p "$J"
     publish "$J/start" "abandoned $1" || :
@@ -207,13 +336,16 @@ abandon() { # epoch: a late supervisor loses the link, and the token is used up 
   answer 0 0 0
 }
 
-ack() {
-  state
-  case $STATE in
-  exited | lost | abandoned)
-    rm -f "$J/cmd" "$J/out" "$J/err" "$J/o" "$J/e" "$J/event" "$J/done" "$J/reserve" "$J"/*.cut \
-      "$J/late" "$J"/start.* ;;
-  esac
+ack() { # further tokens: one rm for all of them; the answer tells the last one's state
+  tokens="$token $*"
+  set --
+  for token in $tokens; do
+    J=$R/$token
+    state
+    case $STATE in exited | lost | abandoned) set -- "$@" "$J/cmd" "$J/out" "$J/err" "$J/o" "$J/e" \
+      "$J/done" "$J/reserve" "$J"/*.cut "$J/late" "$J"/start.* ;; esac
+  done
+  [ $# = 0 ] || rm -f "$@"
   answer 0 0 0
 }
 
@@ -259,7 +391,7 @@ install() { # size: this very text, for supervisors; the name is its content
 }
 
 serve() { # nonce base sha: answer requests, one at a time, until stdin ends
-  NONCE=$1 B=$2 A=$2/agent-$3.sh count=0 DURABLE=1
+  NONCE=$1 B=$2 A=$2/agent-$3.sh count=0 BELL= CLOCK= UTC=
   exec 2>/dev/null
   boot
   SESSION=$(command -v setsid) || SESSION="$(command -v busybox) setsid" || SESSION=
@@ -278,7 +410,7 @@ serve() { # nonce base sha: answer requests, one at a time, until stdin ends
       answer "$1" "$2" "$4" ;;
     kill) stop "$1" ;;
     abandon) abandon "$1" ;;
-    ack) ack ;;
+    ack) ack "$@" ;;
     fence) fence "$token" "$rest" ;;
     release) release "$token" ;;
     install) install "$token" ;;
@@ -286,115 +418,3 @@ serve() { # nonce base sha: answer requests, one at a time, until stdin ends
     esac
   done
 }
-
-# ---- the supervisor: its own session, one a job ------------------------------------------------
-
-drain() { # stream: neither a full disk nor a flood may hurt the command that writes
-  exec 3<&- 4<&- 5>&- 6>&- 9>&-
-  (ulimit -f "$((CAP / UNIT))"; trap '' XFSZ; exec cat 7>&-) >>"$J/$1"
-  cut=$?
-  [ "$cut" = 0 ] || { cut=1; : >"$J/$1.cut"; cat >/dev/null; }
-  echo "drained $cut" >&7
-}
-
-watchdog() { # milliseconds: ends the job's group even when nobody asks any more
-  exec 3<&- 4<&- 5>&- 6>&- 9>&-
-  nap= late=
-  trap '[ -n "$late" ] || { kill $nap; exit; }' TERM
-  sleep "$(($1 / 1000)).$(printf %03d $(($1 % 1000)))" &
-  nap=$!
-  wait "$nap"
-  late=1
-  read -r where pid since <"$J/child" && alive "$pid" "$since" || exit 0
-  : >"$J/late"
-  echo "late 1" >&7
-  end_group "$pid" 50
-}
-
-timer() { # seconds: says so on the event pipe
-  exec 3<&- 4<&- 5>&- 6>&- 9>&-
-  nap=
-  trap 'kill $nap; exit' TERM
-  sleep "$1" &
-  nap=$!
-  wait "$nap"
-  echo "held 1" >&7
-}
-
-finish() { # code: drained first, then the exit written where the disk already gave room
-  [ -z "$dog" ] || { kill "$dog"; wait "$dog"; }
-  timer 2 &
-  clock=$!
-  ended=0 cut=0 late=0 held=0
-  while [ "$ended" -lt 2 ] && [ "$held" = 0 ]; do
-    read -r what value <&7 || break
-    case $what in
-    drained) ended=$((ended + 1)); [ "$value" = 0 ] || cut=1 ;;
-    late) late=1 ;;
-    held) held=1 ;; # a daemon keeps the command's stdout: its output goes on, its exit is known
-    esac
-  done
-  kill "$clock"
-  out=0 err=0
-  [ ! -s "$J/out" ] || out=$(wc -c <"$J/out")
-  [ ! -s "$J/err" ] || err=$(wc -c <"$J/err")
-  printf '%s %s %s %s %s %s\n' "$1" "$((out))" "$((err))" "$cut" "$late" "$held" 1<>"$J/reserve"
-  ln "$J/reserve" "$J/exit"
-  exec 9>&-
-  settle "$J/reserve" "$J"
-}
-
-sup() { # base run token epoch timeout-ms durable cap sync session shell fake-boot
-  B=$1 R=$1/$2 J=$1/$2/$3 epoch=$4 late=$5 DURABLE=$6 CAP=$7 SYNC=$8 SESSION=$9
-  shift 9
-  SH=$1 FAKE_BOOT=$2 NONCE=sup count=0 dog=
-  exec 2>/dev/null
-  cd /
-  trap : TERM INT
-  trap '' HUP
-  boot
-  if outranked "$epoch"; then
-    publish "$J/start" "abandoned fenced"
-    exit 3
-  fi
-  born $$
-  exec 9<>"$J/done" # before `start`, or whoever waits on it would take us for dead
-  # Losing this link means that somebody abandoned the job: it must not begin.
-  publish "$J/start" "$BOOT $$ $BORN $epoch $(date -u +%s)" || exit 3
-  settle "$J/start" "$J" "$R" || exit 3
-  exec >/dev/null
-  # Opened here, both ends, before anything can write: no opening blocks, no byte is lost.
-  exec 7<>"$J/event"
-  exec 8<>"$J/o" 3<"$J/o" 5>"$J/o" 8>&-
-  exec 8<>"$J/e" 4<"$J/e" 6>"$J/e" 8>&-
-  drain out <&3 &
-  drain err <&4 &
-  # shellcheck disable=SC2016,SC2086
-  (
-    trap - TERM INT HUP
-    exec $SESSION $SH -c "$CHILD" drrun "$J" "$BOOT" "$SH"
-  ) </dev/null >&5 2>&6 3<&- 4<&- 5>&- 6>&- 7>&- 9>&- &
-  child=$!
-  exec 3<&- 4<&- 5>&- 6>&-
-  [ "$late" = 0 ] || { watchdog "$late" & dog=$!; }
-  while :; do # a trapped signal ends `wait` early
-    wait "$child"
-    code=$?
-    kill -0 "$child" || break
-  done
-  finish "$code"
-}
-
-# The child writes who it is, then becomes the script: pid and start time outlive an exec.
-# shellcheck disable=SC2016
-CHILD='J=$1 b=$2 s=$3
-read -r t </proc/$$/stat
-t=${t##*)}
-set -- $t
-printf "%s %s %s\n" "$b" $$ "${20}" >"$J/child"
-set -- "$s" "$J/cmd"
-unset J b s t
-umask 022
-exec $1 "$2"'
-
-[ "${1:-}" != sup ] || { shift; sup "$@"; }

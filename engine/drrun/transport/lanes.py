@@ -50,6 +50,12 @@ class Lanes:
                 agent.close()
             self._give(kept)
 
+    def spare(self) -> AgentShell | None:
+        """An idle agent to keep, if there is one: nothing is opened, nothing waited for."""
+        with self._changed:
+            self._sweep()
+            return self._idle.pop() if self._idle else None
+
     def close(self) -> None:
         """End the idle agents; busy ones end when they are given back."""
         with self._changed:

@@ -7,8 +7,9 @@ Rule 3: errors of the station end here, as Unreachable with the host's name.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
 from drrun.errors import Fenced, Refused, StepFailed, Unreachable
@@ -23,6 +24,12 @@ from drrun.values import HostName, Reply
 
 PATIENCE = 30.0
 """Seconds that a host may take for one act of the protocol."""
+
+GOODBYE = 2.0
+"""Seconds that closing a line may wait for a host to empty jobs."""
+
+BATCH = 16
+"""Jobs that are over and may be emptied by one request."""
 
 COMPLAINT_LIMIT = 64 * 1024
 
@@ -61,6 +68,8 @@ class ShellLine:
         self._setting = setting or AgentSetting()
         self._patience = patience
         self._lanes = Lanes()
+        self._over: dict[tuple[str, str], None] = {}
+        self._lock = threading.Lock()
 
     @property
     def host(self) -> HostName:
@@ -80,7 +89,7 @@ class ShellLine:
     def launch(self, job: Job) -> JobReport:
         """Claim the job on the host and start it; on a token already claimed, only report it."""
         request = protocol.launch(job, self._setting.cap)
-        with self._agent(self._patience) as (agent, deadline):
+        with self._agent(self._patience + job.wait) as (agent, deadline):
             why = agent.settle_in(deadline)
             if why:
                 return JobReport(JobState.CANNOT_CLAIM, agent.boot_id, why=why)
@@ -114,6 +123,20 @@ class ShellLine:
                 hint="wait for its end, kill it, or abandon it first",
             )
 
+    def forget(self, run: str, token: str) -> None:
+        """Empty the job's folder later, with others: see `BATCH`, `release` and `close`."""
+        with self._lock:
+            self._over[run, token] = None
+            due = len(self._over) >= BATCH
+        if due:
+            self._empty(self._job)
+
+    def _empty(self, send: Callable[[Request], object]) -> None:
+        with self._lock:
+            over, self._over = self._over, {}
+        for run in dict.fromkeys(run for run, _ in over):
+            send(protocol.ack(run, *(token for of, token in over if of == run)))
+
     def fence(self, run: str, epoch: int, holder: str) -> None:
         """Raise the epoch and take the host's lock. Raises Fenced, Refused or StepFailed."""
         header = self._word(protocol.fence(run, epoch, holder))
@@ -138,6 +161,7 @@ class ShellLine:
 
     def release(self, run: str, epoch: int) -> None:
         """Give the host's lock back; a lock of another run or a higher epoch stays."""
+        self._empty(self._job)
         self._word(protocol.release(run, epoch))
 
     def append(self, path: str, source: BinaryIO, *, offset: int, timeout: float) -> None:
@@ -158,6 +182,12 @@ class ShellLine:
 
     def close(self) -> None:
         """Let go of the host. Jobs go on."""
+        agent = self._lanes.spare() if self._over else None
+        if agent is not None:
+            deadline = Deadline.after(GOODBYE)
+            with suppress(OSError, BadAnswerError):
+                self._empty(lambda request: agent.request(request, deadline))
+            agent.close()
         self._lanes.close()
         self._station.close()
 

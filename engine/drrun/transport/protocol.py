@@ -21,6 +21,10 @@ OUTPUT_CAP = 64 << 20
 PAGE = 1 << 20
 """Bytes of a stream that one answer carries."""
 
+CODED_LIMIT = 800
+"""Characters up to which a script travels as a line: shells read a pipe byte by byte."""
+
+_UNSAFE = re.compile(rb"[^ -\[\]-~]")
 _RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _TOKEN = re.compile(r"c-[0-9a-z][0-9a-z._-]{0,61}")
 _WORD = re.compile(r"[A-Za-z0-9._:+-]{1,128}")
@@ -120,16 +124,25 @@ def launch(job: Job, cap: int = OUTPUT_CAP) -> Request:
             "a script holds a NUL byte, which no shell can carry",
             hint="put binary data into a file and upload it",
         )
+    line = coded(job.script) if len(job.script) <= CODED_LIMIT else b""
+    short = 0 < len(line) <= CODED_LIMIT
     words = (
         *_job(job.run, job.token),
         str(_epoch(job.epoch)),
         str(_millis(job.timeout)),
         str(int(job.durable)),
         str(cap),
-        str(len(job.script)),
+        str(len(line if short else job.script)),
         _word(str(job.witness)),
+        str(_millis(job.wait)),
+        "line" if short else "raw",
     )
-    return Request(" ".join(("launch", *words)), job.script)
+    return Request(" ".join(("launch", *words)), line + b"\n" if short else job.script)
+
+
+def coded(script: bytes) -> bytes:
+    """The script as one line of ASCII that `printf %b` turns back: no program need read it."""
+    return _UNSAFE.sub(lambda found: b"\\0%03o" % found[0][0], script)
 
 
 def poll(run: str, token: str, *, out_from: int, err_from: int, wait: float) -> Request:
@@ -148,9 +161,9 @@ def kill(run: str, token: str, grace: float) -> Request:
     return Request(f"kill {' '.join(_job(run, token))} {_millis(grace)}")
 
 
-def ack(run: str, token: str) -> Request:
-    """Empty the job's folder."""
-    return Request(f"ack {' '.join(_job(run, token))}")
+def ack(run: str, token: str, *more: str) -> Request:
+    """Empty the job's folder, and those of more jobs of the run; the answer tells of the last."""
+    return Request(" ".join(("ack", *_job(run, token), *(_job(run, other)[1] for other in more))))
 
 
 def fence(run: str, epoch: int, holder: str) -> Request:

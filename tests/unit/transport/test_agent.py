@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import shutil
 import signal
@@ -226,11 +227,15 @@ def test_a_timeout_in_time_changes_nothing(line: ShellLine, jobs: Jobs) -> None:
     assert (report.code, report.timed_out) == (2, False)
 
 
-def test_a_deaf_command_is_killed(lines: Lines, jobs: Jobs) -> None:
+def test_a_deaf_command_is_killed(lines: Lines, jobs: Jobs, tmp_path: Path) -> None:
     """What ignores TERM, child processes too, is killed after the grace."""
-    line = lines()
-    job = jobs(b"trap '' TERM\nsh -c 'trap \"\" TERM; sleep 60' &\nsleep 60\n")
+    line, gate = lines(), tmp_path / "gate"
+    os.mkfifo(gate)
+    script = f"trap '' TERM\nsh -c 'trap \"\" TERM; : >{gate}; sleep 60' &\nsleep 60\n"
+    job = jobs(script.encode())
     line.launch(job)
+    with gate.open():  # both are deaf now
+        pass
     report = line.kill(job.run, job.token, grace=0.3)
     assert (report.state, report.code) == (JobState.EXITED, 137)
 
@@ -395,3 +400,119 @@ def test_random_kills_never_double_and_never_lie(
         assert seen.count("s") <= 1
         assert end.state in {JobState.EXITED, JobState.LOST}
         assert end.code != 0 or seen == ["s", "e"]
+
+
+def quick(job: Job) -> Job:
+    """The job, its launch waiting for its end."""
+    return dataclasses.replace(job, wait=5)
+
+
+def test_a_launch_may_answer_with_the_end(line: ShellLine, jobs: Jobs) -> None:
+    """With a wait, a short job's exit and output come in the launch's own answer."""
+    report = line.launch(quick(jobs(b"echo out; echo err >&2; exit 3\n")))
+    assert (report.state, report.code) == (JobState.EXITED, 3)
+    assert (report.out, report.err) == (b"out\n", b"err\n")
+
+
+def test_a_launch_does_not_wait_for_ever(line: ShellLine, jobs: Jobs) -> None:
+    """A job that is not over in time is reported as running, and goes on."""
+    job = dataclasses.replace(jobs(b"sleep 30\n"), wait=0.1)
+    assert line.launch(job).state is JobState.RUNNING
+    assert line.kill(job.run, job.token).code == 143
+
+
+def test_a_supervisor_that_dies_early_does_not_hold_a_launch(
+    line: ShellLine, lines: Lines, shell: tuple[str, ...], jobs: Jobs, base: Path
+) -> None:
+    """A launch that waits is told by its clock, not by the dead."""
+    job = quick(jobs(b"sleep 30\n"))
+    seen: list[JobReport] = []
+    thread = threading.Thread(target=lambda: seen.append(line.launch(job)))
+    thread.start()
+    other = lines(shell)
+    while not (base / job.run / job.token / "child").exists():
+        other.poll(job.run, job.token)
+    os.kill(pid_in(base, job, "start"), signal.SIGKILL)
+    thread.join(10)
+    assert seen[0].state is JobState.ORPHAN
+    other.kill(job.run, job.token)
+
+
+def test_any_script_arrives_as_it_is(line: ShellLine, jobs: Jobs) -> None:
+    """Short or long, with every byte but NUL: what the host runs is what was sent."""
+    data = bytes(range(1, 256)).replace(b"'", b"")
+    for times in (1, 9):
+        report = finish(line, jobs(b"printf %s '" + data * times + b"'\n"))
+        assert report.out == data * times
+    tricky = rb"printf '%s\n' '\n \0101 \\ \c %d' \* 'a  b' ${#}" + b"\n"
+    assert finish(line, jobs(tricky)).out == b"\\n \\0101 \\\\ \\c %d\n*\na  b\n0\n"
+
+
+def test_half_a_line_claims_nothing(
+    base: Path, shell: tuple[str, ...], lines: Lines, jobs: Jobs
+) -> None:
+    """A short script that did not arrive whole leaves not even a claim."""
+    job = jobs(b"")
+    line = lines(shell)
+    finish(line, jobs(b"true\n"))
+    deadline = Deadline.after(10)
+    process = LocalProcess((*shell, "-s"))
+    process.send(AgentSetting(base=str(base), shell=shell).opening("nonce"), deadline)
+    said = b""
+    while b"ready" not in said:
+        said += (process.receive(deadline) or pytest.fail("no agent"))[1]
+    process.send(f"launch {job.run} {job.token} 1 0 1 4096 9 w 0 line\necho".encode(), deadline)
+    process.finish()
+    while process.receive(deadline):
+        pass
+    process.close()
+    assert line.poll(job.run, job.token).state is JobState.ABSENT
+
+
+def test_forgotten_jobs_are_emptied_together(line: ShellLine, jobs: Jobs, base: Path) -> None:
+    """What was forgotten is kept until the lock is given back, then emptied as by `ack`."""
+    done = [quick(jobs(b"echo some\n")) for _ in range(3)]
+    for job in done:
+        line.launch(job)
+        line.forget(job.run, job.token)
+    running = jobs(b"sleep 30\n")
+    line.launch(running)
+    line.forget(running.run, running.token)
+    folders = [base / job.run / job.token for job in done]
+    assert all((folder / "cmd").exists() for folder in folders)
+    line.release("run-1", 1)
+    for folder in folders:
+        assert {path.name for path in folder.iterdir()} == {"child", "exit", "start", "witness"}
+    assert (base / running.run / running.token / "cmd").exists()
+    assert line.kill(running.run, running.token).code == 143
+
+
+def test_closing_empties_what_was_forgotten(line: ShellLine, jobs: Jobs, base: Path) -> None:
+    """A controller that leaves without a release still empties what is over."""
+    job = quick(jobs(b"echo some\n"))
+    line.launch(job)
+    line.forget(job.run, job.token)
+    line.close()
+    assert not (base / job.run / job.token / "cmd").exists()
+
+
+def test_waiting_leaves_no_file(line: ShellLine, jobs: Jobs, base: Path) -> None:
+    """The pipe by which supervisors wake a launch has no name once it is open."""
+    line.launch(quick(jobs(b"true\n")))
+    assert not list(base.glob("bell*"))
+
+
+def test_a_killed_drain_is_said(line: ShellLine, jobs: Jobs, base: Path, tmp_path: Path) -> None:
+    """Output that nobody kept is reported as cut, and the exit still comes."""
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    job = jobs(f"trap '' PIPE; read x <{gate}; exit 5\n".encode())
+    line.launch(job)
+    with gate.open("w") as writer:
+        sup = pid_in(base, job, "start")
+        children = Path(f"/proc/{sup}/task/{sup}/children").read_text().split()
+        for pid in set(map(int, children)) - {pid_in(base, job, "child")}:
+            os.kill(pid, signal.SIGKILL)
+        writer.write("go\n")
+    report = line.poll(job.run, job.token, wait=15)
+    assert (report.code, report.truncated) == (5, True)

@@ -27,9 +27,13 @@ def job(**over: object) -> Job:
 
 
 def test_a_launch_announces_its_bytes() -> None:
-    """One line of words, then exactly the script."""
-    head = f"launch run-1 {TOKEN} 3 1500 1 67108864 8 {'ab' * 32}\n"
-    assert protocol.launch(job()).wire == head.encode() + b"echo hi\n"
+    """One line of words, then exactly the script: as a line when it is short, as it is otherwise."""
+    head = f"launch run-1 {TOKEN} 3 1500 1 67108864"
+    coded = f"{head} 12 {'ab' * 32} 0 line\n"
+    assert protocol.launch(job()).wire == coded.encode() + b"echo hi\\0012\n"
+    long = b"echo hi\n" * 200
+    raw = f"{head} 1600 {'ab' * 32} 250 raw\n"
+    assert protocol.launch(job(script=long, wait=0.25)).wire == raw.encode() + long
 
 
 def test_other_requests() -> None:
