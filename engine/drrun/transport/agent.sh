@@ -66,8 +66,10 @@ peopled() { # group: does anybody but zombies live in it? (kill -0 counts zombie
 }
 
 end_group() { # pid tenths: TERM, that long, KILL. The group is watched all the while: no reuse
-  kill -TERM -"$1" || kill -TERM "$1" || return 0 # the latter: just before its setsid
   left=$2
+  # It says who it is just before its setsid: then its group is not there yet.
+  while born "$1" && [ "$GROUP" != "$1" ] && [ "$left" -gt 0 ]; do nap; left=$((left - 1)); done
+  kill -TERM -"$1" || kill -TERM "$1" || return 0
   while peopled "$1"; do
     [ "$left" -gt 0 ] || { kill -KILL -"$1"; return; }
     left=$((left - 1))
@@ -144,8 +146,7 @@ finish() { # code: drained first, then the exit written where the disk already g
 refrain() { echo "$token over"; exit 3; } # the job does not begin; whoever waits is told
 
 sup() { # base run token epoch timeout-ms durable cap sync session shell boot utc
-  B=$1 R=$1/$2 J=$1/$2/$3 token=$3 epoch=$4 late=$5 DURABLE=$6 CAP=$7 SYNC=$8 SESSION=$9
-  shift 9
+  B=$1 R=$1/$2 J=$1/$2/$3 token=$3 epoch=$4 late=$5 DURABLE=$6 CAP=$7 SYNC=$8 SESSION=$9; shift 9
   SH=$1 FAKE_BOOT=$2 UTC=${3:-} NONCE=sup count=0 dog=
   exec 2>/dev/null; cd /
   trap : TERM INT; trap '' HUP
@@ -160,8 +161,7 @@ sup() { # base run token epoch timeout-ms durable cap sync session shell boot ut
     publish "$J/start" "abandoned disk"
     refrain
   }
-  echo "$token begins"
-  exec 7>&1 >/dev/null
+  echo "$token begins"; exec 7>&1 >/dev/null
   # Opened here, both ends, before anything can write: no opening blocks, no byte is lost.
   exec 8<>"$J/o" 3<"$J/o" 5>"$J/o" 8>&-
   exec 8<>"$J/e" 4<"$J/e" 6>"$J/e" 8>&-
