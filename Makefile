@@ -18,7 +18,7 @@ PYTEST := $(BIN)/python -m pytest
 LAB_TESTS := tests/lab
 ROOT := $(filter 0,$(shell id -u))
 
-.PHONY: help setup test test-unit test-sshd test-lab test-crash lint demo bench docs clean
+.PHONY: help setup test test-unit test-sshd test-lab test-crash test-recoveries lint demo bench docs clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -76,6 +76,11 @@ endif
 test-crash: setup ## Kill drrun at every point of a run on real hosts (root, long)
 	@$(BIN)/drrun lab build
 	@$(PYTEST) -q -s tests/crash
+
+# Half an hour: every stock recovery on real clusters, with each line of etcd. Writes the matrix.
+test-recoveries: setup ## Every recovery on real clusters, with a matrix (root, long)
+	@$(BIN)/drrun lab build
+	@DRRUN_WRITE_RECOVERIES=1 $(PYTEST) -q -s tests/recoveries
 
 lint: setup ## ruff, mypy, import-linter
 	@$(BIN)/ruff check .

@@ -13,10 +13,12 @@ import tempfile
 import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from drrun.errors import LabError
 from drrun_lab.lab import Lab
 
 _EVERY, _PATIENCE = 0.15, 1.5
@@ -26,11 +28,16 @@ _PATH = "/api/v1/namespaces/default/configmaps"
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One attempt: when it began and ended, and whether the API took it."""
+    """One attempt: when it began and ended, and the object that the API says it made."""
 
     began: datetime
     ended: datetime
-    taken: bool
+    name: str = ""
+
+    @property
+    def taken(self) -> bool:
+        """Whether the API acknowledged it."""
+        return bool(self.name)
 
 
 @dataclass
@@ -74,16 +81,29 @@ class Prober:
                 found = write.ended
         return found
 
+    def gap(self) -> float:
+        """The longest time, in seconds, between two acknowledged writes."""
+        ends = [write.ended for write in self.writes if write.taken]
+        return max(((b - a).total_seconds() for a, b in pairwise(ends)), default=0.0)
+
+    def lost(self) -> list[str]:
+        """Acknowledged writes that the cluster does not hold now. Raises LabError when it is mute."""
+        told = self.lab.kubectl("get", "configmaps", "-l", "prober=true", "-o", "name", timeout=120)
+        if told.returncode != 0:
+            raise LabError(f"the writes cannot be read: {told.stderr.strip()}")
+        held = {line.rpartition("/")[2] for line in told.stdout.splitlines()}
+        return [write.name for write in self.writes if write.taken and write.name not in held]
+
     def _go(self) -> None:
         context = client_context(self.lab)
         while not self._stop.is_set():
             began = datetime.now(UTC)
-            taken = self._write(context, began)
-            self.writes.append(Write(began, datetime.now(UTC), taken))
+            name = self._write(context, began)
+            self.writes.append(Write(began, datetime.now(UTC), name))
             self._stop.wait(_EVERY)
 
-    def _write(self, context: ssl.SSLContext, now: datetime) -> bool:
-        """Write on a line of its own, as a client that has just come would."""
+    def _write(self, context: ssl.SSLContext, now: datetime) -> str:
+        """The acknowledged object's name, or nothing. A line of its own, as a new client's is."""
         line = http.client.HTTPSConnection(
             self.lab.haproxy_address, 6443, timeout=_PATIENCE, context=context
         )
@@ -91,9 +111,12 @@ class Prober:
         body = {"metadata": meta, "data": {"at": now.isoformat()}}
         try:
             line.request("POST", _PATH, json.dumps(body), {"Content-Type": "application/json"})
-            return line.getresponse().status == http.client.CREATED
-        except (OSError, http.client.HTTPException):
-            return False
+            answer = line.getresponse()
+            told = answer.read()
+            created = answer.status == http.client.CREATED
+            return str(json.loads(told)["metadata"]["name"]) if created else ""
+        except (OSError, http.client.HTTPException, ValueError):
+            return ""
         finally:
             line.close()
 

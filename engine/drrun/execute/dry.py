@@ -11,7 +11,7 @@ from drrun.execute.forecast import DrySession, Overlay, Predicted, Reader
 from drrun.execute.unit import Catalog, Performance, Skip, names_for
 from drrun.journal.state import step_outputs
 from drrun.plan.plan import Plan, Unit
-from drrun.values import Effect, Grade, HostName, StepId, UnitId
+from drrun.values import Effect, Grade, HostName, NotKnown, StepId, UnitId
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +99,7 @@ class Dry:
             self._outputs.setdefault(unit.step, {})[unit.host or "group"] = result
         except NotKnownError as error:
             unknown = error.message
+            self._outputs.setdefault(unit.step, {})[unit.host or "group"] = self._holes(unit)
         except ConnectError:
             raise
         except DrrunError as error:
@@ -122,6 +123,11 @@ class Dry:
             hint,
             unknown,
         )
+
+    def _holes(self, unit: Unit) -> Mapping[str, Any]:
+        """What the unit would give: later steps know the names, and none of the values."""
+        spec = self.catalog.step(self.plan.step_of[unit.step].uses)
+        return {name: NotKnown(f"{unit.id}.{name}") for name in (spec.outputs if spec else ())}
 
     def _steps(self) -> Mapping[str, Mapping[str, object]]:
         return {step.id: step_outputs(self._outputs.get(step.id, {})) for step in self.plan.steps}

@@ -155,7 +155,7 @@ class DrySession:
                 return None
         sets = tuple((fact.key, _shown(value)) for fact, value in change.sets.items())
         self._record(host, change.name, change.command, conditional, sets)
-        self._overlay(host, change)
+        self._overlay(host, change, sure=not conditional)
         return None if change.returns is None else NotKnown(f"{self.unit.step}.{change.name}")
 
     def _record(
@@ -179,11 +179,11 @@ class DrySession:
             )
         )
 
-    def _overlay(self, host: HostName, change: Change) -> None:
+    def _overlay(self, host: HostName, change: Change, *, sure: bool) -> None:
         origin = f"{self.unit.step}.{change.name}"
         self.overlay.touch(host, change.touched, origin)
         for fact, value in change.sets.items():
-            if isinstance(value, Predicate) or change.only_if is not None:
+            if isinstance(value, Predicate) or not sure:
                 value = NotKnown(origin)
             self.overlay.set(host, fact, value)
 

@@ -14,6 +14,7 @@ from drrun.execute.asking import ask_each
 from drrun.execute.hosts import Hosts
 from drrun.execute.view import GroupView, HostView, Session, as_predicate
 from drrun.lang.template import render, test
+from drrun.model.spec import StepSpec
 from drrun.plan.bind import template_names
 from drrun.plan.plan import Check, Guard, Plan, PlanStep, Unit
 from drrun.spi import Done, Fact, GroupStep, HostStep, Outputs, Step
@@ -22,6 +23,10 @@ from drrun.values import HostName, NotKnown
 
 class Catalog(Protocol):
     """Step types and facts by name, as classes."""
+
+    def step(self, uses: str) -> StepSpec | None:
+        """What is known of a step type without making one; None for one that there is not."""
+        ...
 
     def make_step(self, uses: str, fields: Mapping[str, object]) -> Step:
         """A configured step. Raises AuthorError."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from drrun.lang.diagnostics import Diagnostic, did_you_mean, fail
+from drrun.lang.hosts import HostsError, resolve
 from drrun.lang.load import LoadedRunbook
 from drrun.lang.template import BLANK
 from drrun.model.inventory import Inventory, Target
@@ -116,6 +117,15 @@ def bind_for_lint(loaded: LoadedRunbook) -> tuple[Inventory, Binding]:
     return made_up, Binding(roles, roles, inputs)
 
 
+def _named(text: str, inventory: Inventory) -> tuple[HostName, ...] | None:
+    """Hosts that `-e role.ROLE=` names one by one, or by an expression over groups."""
+    try:
+        hosts = resolve(text, inventory.groups, tuple(inventory.targets))
+    except HostsError:
+        return None
+    return hosts if hosts and CONTROLLER not in hosts else None
+
+
 def _roles(
     loaded: LoadedRunbook,
     inventory: Inventory,
@@ -125,13 +135,13 @@ def _roles(
     roles: dict[str, tuple[HostName, ...]] = {}
     for name, spec in loaded.runbook.roles.items():
         group = answers.get(f"role.{name}", name)
-        hosts = inventory.groups.get(group)
+        hosts = inventory.groups.get(group) or _named(group, inventory)
         message = hint = ""
         if hosts is None:
             message = f"the inventory {inventory.name} has no group {group!r} for the role {name}"
             hint = (
                 did_you_mean(group, inventory.groups)
-                or f"add the group, or name another one: -e role.{name}=GROUP"
+                or f"add the group, or name another one, or hosts: -e role.{name}=GROUP_OR_HOSTS"
             )
         elif len(hosts) < spec.min or (spec.max is not None and len(hosts) > spec.max):
             bound = f"at least {spec.min}" if len(hosts) < spec.min else f"at most {spec.max}"

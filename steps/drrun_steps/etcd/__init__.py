@@ -1,11 +1,13 @@
-"""etcd: verdict, snapshots, restore, proofs."""
+"""etcd: verdict, snapshots, restore, members, proofs."""
 
 from typing import Any
 
 from drrun.spi import Fact, Step
-from drrun_steps.etcd import config, disk, live, place, snapshot
+from drrun_steps.etcd import config, disk, live, membership, place, snapshot
+from drrun_steps.etcd.aside import Aside
 from drrun_steps.etcd.gates import Consistent, Disarm, ProveDown
 from drrun_steps.etcd.measure import Measure, Remeasure
+from drrun_steps.etcd.member import Join, Members, Remove, Tell
 from drrun_steps.etcd.preflight import Preflight
 from drrun_steps.etcd.restore import Install, Prepare, Same
 from drrun_steps.etcd.ruling import VerdictStep
@@ -25,9 +27,15 @@ STEPS: tuple[type[Step], ...] = (
     ProveDown,
     Consistent,
     Disarm,
+    Members,
+    Remove,
+    Join,
+    Tell,
+    Aside,
 )
 FACTS: tuple[type[Fact[Any]], ...] = (
     *live.FACTS,
+    *membership.FACTS,
     *config.FACTS,
     *disk.FACTS,
     *snapshot.FACTS,

@@ -138,11 +138,12 @@ class EtcdMembers(MemberFact[Members]):
             answers=True,
             quorum="quorum" in lines[1:],
             cluster=f"{listed['header']['cluster_id']:x}",
-            members=tuple(_member(entry) for entry in listed.get("members", ())),
+            members=tuple(member_of(entry) for entry in listed.get("members", ())),
         )
 
 
-def _member(entry: dict[str, Any]) -> Member:
+def member_of(entry: dict[str, Any]) -> Member:
+    """One entry of `etcdctl member list -w json`."""
     return Member(
         id=f"{entry['ID']:x}",
         name=entry.get("name", ""),
@@ -202,7 +203,7 @@ def agreement_of(reply: Reply) -> Agreement:
     return Agreement(
         statuses=statuses,
         hashes=tuple(_hash(e) for e in json.loads(parts.get("hash") or "[]")),
-        members=tuple(_member(entry) for entry in listed),
+        members=tuple(member_of(entry) for entry in listed),
         alarms=_alarms(parts.get("alarms", "")),
         quorum="quorum" in parts,
         why=f"no answer for: {', '.join(failed)}: {why_not(reply)}" if failed else "",

@@ -4,7 +4,14 @@ from typing import Any
 
 from drrun.spi import Fact, Step
 from drrun_steps.kube import facts
+from drrun_steps.kube.servers import EtcdServers
 from drrun_steps.kube.steps import KubeProveDown, LeaseMoves, ReadSecret, ReadyStep
 
-STEPS: tuple[type[Step], ...] = (ReadyStep, ReadSecret, KubeProveDown, LeaseMoves)
+STEPS: tuple[type[Step], ...] = (
+    ReadyStep,
+    ReadSecret,
+    KubeProveDown,
+    LeaseMoves,
+    EtcdServers,
+)
 FACTS: tuple[type[Fact[Any]], ...] = facts.FACTS

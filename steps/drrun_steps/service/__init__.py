@@ -9,7 +9,14 @@ from drrun_steps.service.facts import (
     ServiceReady,
     ServiceState,
 )
+from drrun_steps.service.flags import ServiceFlag
 from drrun_steps.service.steps import Restart, Start, State, Stop
 
 STEPS: tuple[type[Step], ...] = (Stop, Start, Restart, State)
-FACTS: tuple[type[Fact[Any]], ...] = (ServiceState, ServiceReady, ServiceHeld, ServiceInstance)
+FACTS: tuple[type[Fact[Any]], ...] = (
+    ServiceState,
+    ServiceReady,
+    ServiceHeld,
+    ServiceInstance,
+    ServiceFlag,
+)

@@ -105,7 +105,7 @@ class _OneService(HostStep):
         return sh(_HOLD, FILE=hold_file(self.service), RUN="drrun")
 
     def _lift(self) -> Command:
-        return sh(_LIFT, FILE=hold_file(self.service))
+        return lift(self.service)
 
 
 class Stop(_OneService):
@@ -146,7 +146,7 @@ class Stop(_OneService):
         if done.did("hold", host.name):
             host.change("lift", self._lift(), sets={ServiceHeld(self.service): False})
         if done.did("stop", host.name) and done.before(ServiceState(self.service)) == "running":
-            _start(host, self.service, "start", "100s")
+            start_unit(host, self.service, "start", "100s")
 
 
 class Start(_OneService):
@@ -176,7 +176,7 @@ class Start(_OneService):
             fact = ServiceHeld(self.service)
             host.change("lift", self._lift(), sets={fact: False}, repeat=Repeat.SAFE)
         if state == "stopped":
-            _start(host, self.service, "start", self.within)
+            start_unit(host, self.service, "start", self.within)
         else:
             host.require(
                 ServiceReady(self.service),
@@ -249,7 +249,13 @@ class State(_OneService):
             host.require(fact, self.state, because=self.because, within=self.within)
 
 
-def _start(host: Host, service: str, name: str, within: str) -> None:
+def lift(service: str) -> Command:
+    """The command that ends a hold."""
+    return sh(_LIFT, FILE=hold_file(service))
+
+
+def start_unit(host: Host, service: str, name: str, within: str) -> None:
+    """Start a unit; done when it says that it is up. Not waited for: etcd needs its peers."""
     host.change(
         name,
         sh(

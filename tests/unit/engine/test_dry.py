@@ -84,6 +84,19 @@ def test_offline_a_destroying_step_is_unknown_but_not_refused() -> None:
     assert {unit.grade for unit in forecast.units} == {Grade.UNKNOWN}
 
 
+def test_what_an_unknown_step_would_give_is_a_hole() -> None:
+    """The step behind it is unknown as well: it is not refused for a name that nobody defined."""
+    plan = compiled(
+        """
+        - {id: a, hosts: members, uses: world.set, with: {key: k, to: v}}
+        - {id: b, hosts: members, uses: world.set, with: {key: l, to: "{{ steps.a.outputs.was }}"}}
+        """
+    )
+    forecast = Dry(plan, REGISTRY, lambda _host, _facts: None, offline=True).forecast()
+    assert not forecast.refusals
+    assert {unit.grade for unit in forecast.units} == {Grade.UNKNOWN}
+
+
 def test_outputs_travel_as_holes() -> None:
     """A value that a later step takes from a touched fact is known after that step."""
     made = Bench(

@@ -1,0 +1,75 @@
+"""The step that tells API servers which members of etcd there are, one server at a time."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from drrun.spi import CHANGED, Done, Effect, Host, HostStep, Repeat, satisfies, sh
+from drrun_steps.fields import Listed
+from drrun_steps.kube.facts import KubeReady
+from drrun_steps.service.facts import ServiceInstance, ServiceReady, ServiceState, unit
+from drrun_steps.service.flags import ServiceFlag, put_back, set_flag
+
+
+class EtcdServers(HostStep):
+    """Set `--etcd-servers` of this host's API server, restart it, and prove that it is ready.
+
+    The member of the host itself comes first. Use `order: serial`, so that the load balancer
+    always has somebody to send clients to. A server that knows just these members is left alone.
+    """
+
+    uses = "kube.etcd_servers"
+    effect = Effect.CHANGE
+    repeat = Repeat.CHECK
+
+    endpoints: Listed
+    """Client URLs of the members, from etcd.member.join or etcd.member.remove."""
+    service: str = "kube-apiserver"
+    """The API server's unit."""
+    kubeconfig: str = "/etc/kubernetes/admin.conf"
+    """A kubeconfig on the host; only its credentials are used."""
+    within: str = "120s"
+    """How long it may take until it is ready again."""
+
+    def run(self, host: Host) -> None:
+        """One flag, one restart, one proof."""
+        flag = ServiceFlag(self.service, "etcd-servers")
+        wanted = ",".join(
+            sorted(self.endpoints, key=lambda url: urlsplit(url).hostname != host.address)
+        )
+        said = host.read(flag)
+        if len(said) == 1 and set(said[0].split(",")) == set(self.endpoints):
+            host.note(f"{host.name}: the API server knows these members already")
+            return
+        host.change(
+            "set", set_flag(flag, wanted, host.run), sets={flag: (wanted,)}, repeat=Repeat.SAFE
+        )
+        self._restart(host, "restart")
+        host.require(
+            KubeReady(self.kubeconfig),
+            satisfies("ready", lambda now: now.ready),
+            because="the next API server must not be restarted while this one serves nothing",
+            hint=f"see `journalctl -u {unit(self.service)}` on {host.name}; undo puts the flag back",
+            within=self.within,
+        )
+
+    def _restart(self, host: Host, name: str) -> None:
+        host.change(
+            name,
+            sh('systemctl restart --no-block "$UNIT"', UNIT=unit(self.service)),
+            sets={
+                ServiceInstance(self.service): CHANGED,
+                ServiceState(self.service): "running",
+                ServiceReady(self.service): True,
+            },
+            touches=(f"@{self.service}",),
+            within=self.within,
+        )
+
+    def undo(self, host: Host, done: Done) -> None:
+        """Put the old flag back, and restart if this step restarted it."""
+        flag = ServiceFlag(self.service, "etcd-servers")
+        if done.did("set", host.name):
+            host.change("put-back", put_back(flag, host.run), sets={flag: done.before(flag)})
+        if done.did("restart", host.name):
+            self._restart(host, "restart-back")

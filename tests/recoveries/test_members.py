@@ -1,0 +1,100 @@
+"""Members that are replaced, added and taken out, while a client goes on writing."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from drrun_lab import Lab, rehearsal
+from drrun_lab.operator import Operator
+from drrun_lab.prober import Prober
+
+from .conftest import Matrix
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+
+
+def listed(lab: Lab, host: str) -> dict[str, bool]:
+    """The members by name as one of them tells: whether each is a learner."""
+    told = lab.ssh(host, f"{rehearsal.ETCDCTL} member list -w json")
+    members = json.loads(told.stdout)["members"]
+    return {member.get("name", ""): member.get("isLearner", False) for member in members}
+
+
+def servers(lab: Lab) -> set[str]:
+    """The hosts that the API servers of all control planes are told of, as one set a server."""
+    script = "systemctl show -p ExecStart --value kube-apiserver | grep -o 'etcd-servers=[^ ]*'"
+    told = rehearsal.each(lab, script, [host.name for host in lab.layout.members])
+    return {",".join(sorted(text.strip().partition("=")[2].split(","))) for text in told.values()}
+
+
+def urls(lab: Lab, *names: str) -> str:
+    """The client URLs of hosts, in order of text."""
+    return ",".join(sorted(f"https://{lab.layout.host(name).address}:2379" for name in names))
+
+
+def test_a_dead_member_is_replaced_by_another_host(
+    fresh: Lab, operator: Operator, matrix: Matrix
+) -> None:
+    """A8: cp2's etcd killed and wiped, sp1 takes its place, no acknowledged write is lost."""
+    rehearsal.each(fresh, "systemctl kill -s KILL etcd; systemctl stop etcd", ["cp2"])
+    rehearsal.each(fresh, "rm -rf /var/lib/etcd/member", ["cp2"])
+    with matrix.cell("replace a dead member by another host", fresh) as remarks:
+        with Prober(fresh) as prober:
+            done = operator.drrun(
+                *("etcd-member-replace.yaml", "-e", "role.failed=cp2", "-e", "role.new=sp1"),
+                *("--yes", "--no-input"),
+                timeout=600,
+            )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert listed(fresh, "cp1") == {"cp1": False, "cp3": False, "sp1": False}
+        assert servers(fresh) == {urls(fresh, "cp1", "cp3", "sp1")}
+        assert prober.lost() == []
+        taken = sum(write.taken for write in prober.writes)
+        remarks.append(f"{taken} writes acknowledged, 0 lost, longest gap {prober.gap():.1f} s")
+    # A removed member that is started again by hand does not come back into the cluster.
+    fresh.ssh("cp2", "rm -f /etc/systemd/system/etcd.service.d/00-drrun-hold.conf")
+    fresh.ssh("cp2", "systemctl daemon-reload; timeout 10 systemctl start etcd")
+    assert "cp2" not in listed(fresh, "cp1")
+
+
+def test_a_member_that_answers_is_not_replaced(fresh: Lab, operator: Operator) -> None:
+    """The operator names cp2, and cp3 is dead as well: refused before anything is changed."""
+    rehearsal.each(fresh, "systemctl kill -s KILL etcd; systemctl stop etcd", ["cp3"])
+    before = listed(fresh, "cp1")
+    done = operator.drrun(
+        *("etcd-member-replace.yaml", "-e", "role.failed=cp2", "-e", "role.new=sp1"),
+        *("--yes", "--no-input"),
+    )
+    assert done.returncode == 5, done.stdout + done.stderr
+    assert "cp3 does not answer either" in done.stdout + done.stderr
+    assert listed(fresh, "cp1") == before
+
+
+def test_three_become_five_and_three_again(fresh: Lab, operator: Operator, matrix: Matrix) -> None:
+    """A9: two spares join one by one and leave again under a writer that loses nothing."""
+    with matrix.cell("grow from 3 to 5", fresh) as remarks:
+        with Prober(fresh) as prober:
+            done = operator.drrun(
+                *("etcd-grow.yaml", "-e", "role.new=spare", "--yes", "--no-input"), timeout=600
+            )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert set(listed(fresh, "cp1")) == {"cp1", "cp2", "cp3", "sp1", "sp2"}
+        assert not any(listed(fresh, "cp1").values())
+        assert servers(fresh) == {urls(fresh, "cp1", "cp2", "cp3", "sp1", "sp2")}
+        assert prober.lost() == []
+        remarks.append(f"0 acknowledged writes lost, longest gap {prober.gap():.1f} s")
+    with matrix.cell("shrink from 5 to 3", fresh) as remarks:
+        with Prober(fresh) as prober:
+            done = operator.drrun(
+                *("etcd-shrink.yaml", "-e", "role.etcd=etcd | spare", "-e", "role.leaving=spare"),
+                *("--yes", "--no-input"),
+                timeout=600,
+            )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert set(listed(fresh, "cp1")) == {"cp1", "cp2", "cp3"}
+        assert servers(fresh) == {urls(fresh, "cp1", "cp2", "cp3")}
+        assert rehearsal.disagreement(rehearsal.members(fresh)) == ""
+        assert prober.lost() == []
+        remarks.append(f"0 acknowledged writes lost, longest gap {prober.gap():.1f} s")

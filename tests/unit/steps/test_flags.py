@@ -1,0 +1,121 @@
+"""Flags of a unit, read and changed by the real scripts in real shells; systemctl is a stand-in."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from drrun.spi import Command, Reply
+from drrun_steps.service.flags import ServiceFlag, put_back, set_flag
+
+SHELLS = [["dash"], ["bash"], ["busybox", "sh"], ["mksh"]]
+FLAG = ServiceFlag("etcd", "initial-cluster", "ETCD_INITIAL_CLUSTER")
+
+UNIT = """\
+[Service]
+# ETCD_INITIAL_CLUSTER=comment --initial-cluster=comment
+ExecStart=/usr/bin/etcd --initial-cluster-state=new \\
+  --initial-cluster=a=http://1:2380,b=http://2:2380 \\
+  --name=a
+"""
+SETTINGS = """\
+ETCD_NAME="a"
+ETCD_INITIAL_CLUSTER_STATE="new"
+ETCD_INITIAL_CLUSTER="a=http://1:2380,b=http://2:2380"
+"""
+
+
+class Machine:
+    """A folder with unit files, and a systemctl that knows them."""
+
+    def __init__(self, folder: Path, shell: list[str]) -> None:
+        self.unit, self.settings = folder / "etcd.service", folder / "etcd.env"
+        self.shell = shell
+        tools = folder / "bin"
+        tools.mkdir()
+        systemctl = tools / "systemctl"
+        systemctl.write_text(
+            "#!/bin/sh\ncase $* in\n"
+            f"*FragmentPath*) echo {self.unit} ;;\n"
+            f"*EnvironmentFiles*) [ ! -e {self.settings} ] || "
+            f"echo 'EnvironmentFiles={self.settings} (ignore_errors=no)' ;;\nesac\n"
+        )
+        systemctl.chmod(0o755)
+        self.path = f"{tools}:{os.environ['PATH']}"
+
+    def run(self, command: Command) -> Reply:
+        """The script as the host would run it."""
+        done = subprocess.run(
+            self.shell,
+            input=command.script(),
+            capture_output=True,
+            env={"PATH": self.path},
+            check=False,
+        )
+        return Reply(done.returncode, done.stdout, done.stderr)
+
+    def flag(self, fact: ServiceFlag = FLAG) -> tuple[str, ...]:
+        """The flag's values."""
+        return fact.parse(self.run(fact.ask()))
+
+
+@pytest.fixture(params=SHELLS, ids=lambda shell: shell[0])
+def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Machine:
+    """One a shell."""
+    if not shutil.which(request.param[0]):
+        pytest.skip(f"{request.param[0]} is not installed")
+    return Machine(tmp_path, request.param)
+
+
+def test_a_flag_in_the_unit_is_changed_there(machine: Machine) -> None:
+    """The value, and nothing else: not the longer flag of the same beginning, not a comment."""
+    machine.unit.write_text(UNIT)
+    assert machine.flag() == ("a=http://1:2380,b=http://2:2380",)
+    done = machine.run(set_flag(FLAG, "a=http://1:2380,c=http://3:2380", "r1"))
+    assert done.exit == 0, done.complaint
+    assert machine.unit.read_text() == UNIT.replace("b=http://2", "c=http://3")
+    assert machine.run(put_back(FLAG, "r1")).exit == 0
+    assert machine.unit.read_text() == UNIT
+
+
+def test_a_variable_in_an_environment_file_is_changed_there(machine: Machine) -> None:
+    """Its quotes stay, the variable of the same beginning stays."""
+    machine.unit.write_text("[Service]\nExecStart=/usr/bin/etcd\n")
+    machine.settings.write_text(SETTINGS)
+    value = "a=http://1:2380,b=http://2:2380,c=http://3:2380"
+    assert machine.run(set_flag(FLAG, value, "r1")).exit == 0
+    assert machine.flag() == (value,)
+    assert machine.settings.read_text() == SETTINGS.replace("b=http://2:2380", value[16:])
+
+
+def test_a_variable_that_nobody_says_is_said_at_the_end(machine: Machine) -> None:
+    """Where an environment file is there; without one nothing is guessed."""
+    machine.unit.write_text("[Service]\nExecStart=/usr/bin/etcd\n")
+    refused = machine.run(set_flag(FLAG, "x", "r1"))
+    assert refused.exit == 5
+    assert "is said in 0 places" in refused.complaint
+    machine.settings.write_text("ETCD_NAME=a\n")
+    assert machine.run(set_flag(FLAG, "x", "r1")).exit == 0
+    assert machine.settings.read_text() == 'ETCD_NAME=a\nETCD_INITIAL_CLUSTER="x"\n'
+
+
+def test_a_flag_said_twice_is_not_touched(machine: Machine) -> None:
+    """Which one counts is not ours to guess: both places are named."""
+    machine.unit.write_text(UNIT)
+    machine.settings.write_text(SETTINGS)
+    done = machine.run(set_flag(FLAG, "x", "r1"))
+    assert done.exit == 5
+    assert "said in 2 places" in done.complaint
+    assert (machine.unit.read_text(), machine.settings.read_text()) == (UNIT, SETTINGS)
+
+
+def test_any_value_is_written_as_it_is(machine: Machine) -> None:
+    """No character of a value means anything to the shell or to awk."""
+    machine.unit.write_text(UNIT)
+    value = r"a=http://[::1]:2380,b=x&y\1$(id)`id`*"
+    assert machine.run(set_flag(FLAG, value, "r1")).exit == 0
+    assert value in machine.unit.read_text()

@@ -1,0 +1,140 @@
+"""What may be done to a membership, as a function of what its members say."""
+
+from __future__ import annotations
+
+import json
+
+from drrun.spi import Reply
+from drrun_steps.etcd.config import Config
+from drrun_steps.etcd.live import Member
+from drrun_steps.etcd.member import joined
+from drrun_steps.etcd.membership import (
+    EtcdSeat,
+    Membership,
+    against_addition,
+    against_removal,
+    membership_of,
+    quorum_of,
+)
+
+
+def member(number: int, *, learner: bool = False, name: str | None = None) -> Member:
+    """Member `n` on 10.0.0.n."""
+    host = f"https://10.0.0.{number}"
+    called = f"m{number}" if name is None else name
+    return Member(f"{number:x}", called, (f"{host}:2380",), (f"{host}:2379",), learner)
+
+
+def cluster(
+    voters: int, silent: tuple[int, ...] = (), extra: tuple[Member, ...] = ()
+) -> Membership:
+    """So many voters, some of which do not answer, and others beside them."""
+    members = (*(member(n + 1) for n in range(voters)), *extra)
+    live = tuple(m.id for m in members if int(m.id, 16) not in silent)
+    return Membership(members, live, "1", quorum=len(live) >= quorum_of(voters))
+
+
+def test_a_dead_member_of_three_may_be_removed() -> None:
+    """Two of the two that stay answer."""
+    now = cluster(3, silent=(2,))
+    assert against_removal(now, now.members[1], alive=False) == ()
+
+
+def test_a_member_that_answers_is_not_dead() -> None:
+    """Only with `alive` is one removed that still answers."""
+    now = cluster(3)
+    assert "answers: it is not dead" in against_removal(now, now.members[0], alive=False)[0]
+    assert against_removal(now, now.members[0], alive=True) == ()
+
+
+def test_a_live_member_is_not_removed_beside_a_dead_one() -> None:
+    """Of three with one dead, removing a live one leaves one of two: no quorum."""
+    now = cluster(3, silent=(3,))
+    found = against_removal(now, now.members[0], alive=True)
+    assert any("loses the quorum" in why for why in found)
+    assert any("replace the dead member first" in why for why in found)
+
+
+def test_the_last_voter_stays() -> None:
+    """A cluster of one has nobody to spare."""
+    now = cluster(1)
+    assert "it is the only voter" in against_removal(now, now.members[0], alive=True)
+
+
+def test_nobody_is_added_beside_a_dead_member() -> None:
+    """Three with one dead would become four with one dead: a quorum of three of three."""
+    assert "removed before another is added" in against_addition(cluster(3, silent=(1,)))[0]
+    assert against_addition(cluster(3)) == ()
+
+
+def test_a_change_under_way_forbids_the_next() -> None:
+    """A learner, or a member that was added and never started, is settled first."""
+    learner = member(4, learner=True)
+    assert "is a learner still" in against_addition(cluster(3, extra=(learner,)))[0]
+    unstarted = member(4, name="")
+    told = against_removal(cluster(3, extra=(unstarted,)), member(1), alive=True)
+    assert any("never started" in why for why in told)
+
+
+def test_a_learner_may_always_be_taken_back() -> None:
+    """It has no vote: removing it is how a failed join is undone."""
+    learner = member(4, learner=True)
+    assert against_removal(cluster(3, silent=(4,), extra=(learner,)), learner, alive=False) == ()
+
+
+def test_without_a_quorum_or_with_corrupt_data_nothing_is_changed() -> None:
+    """Each is named."""
+    assert "no quorum answers" in against_addition(cluster(3, silent=(1, 2)))[0]
+    corrupt = Membership((member(1),), ("1",), "1", quorum=True, corrupt=True)
+    assert "CORRUPT" in against_addition(corrupt)[0]
+    assert "cannot be asked: no answer" in against_addition(Membership(why="no answer"))[0]
+
+
+def test_a_member_is_found_by_its_address_then_by_its_name() -> None:
+    """An inventory's host is the member whose peer URL is on its address."""
+    now = cluster(3)
+    assert now.at("10.0.0.2", "m3") == now.members[1]
+    assert now.at("cp3.example", "m3") == now.members[2]
+    assert now.at("10.0.0.9", "nobody") is None
+
+
+def test_a_newcomer_is_told_of_itself_once() -> None:
+    """The present members, then its own name and peer URL; asking twice adds nothing."""
+    new = Config(found=True, name="m4", peer_urls="https://10.0.0.4:2380")
+    told = joined(cluster(2).initial_cluster, new)
+    assert told == "m1=https://10.0.0.1:2380,m2=https://10.0.0.2:2380,m4=https://10.0.0.4:2380"
+    assert joined(told, new) == told
+
+
+def _entry(number: int) -> dict[str, object]:
+    host = f"https://10.0.0.{number}"
+    return {
+        "ID": number,
+        "name": f"m{number}",
+        "peerURLs": [f"{host}:2380"],
+        "clientURLs": [f"{host}:2379"],
+    }
+
+
+def test_an_answer_is_put_together_from_its_parts() -> None:
+    """The dead member is in the list and has no status; a quorum is said by its line."""
+    listed = {"header": {"cluster_id": 7}, "members": [_entry(1), _entry(2)]}
+    status = [{"Endpoint": "x", "Status": {"header": {"member_id": 1}, "leader": 1}}]
+    text = (
+        f"== members\n{json.dumps(listed)}\n== status\n{json.dumps(status)}\n== alarms\n== quorum\n"
+    )
+    now = membership_of(Reply(0, text.encode(), b""))
+    assert now.answering == ("1",)
+    assert [m.name for m in now.silent] == ["m2"]
+    assert (now.leader, now.quorum, now.endpoints) == ("1", True, ("https://10.0.0.1:2379",))
+    assert membership_of(Reply(3, b"", b"Error: context deadline exceeded")).why
+
+
+def test_a_seat_is_absent_only_when_somebody_says_so() -> None:
+    """No answer is not absence."""
+    seat = EtcdSeat(peer="https://10.0.0.2:2380")
+    listed = {"header": {"cluster_id": 7}, "members": [_entry(1), {**_entry(2), "isLearner": True}]}
+    assert seat.parse(Reply(0, json.dumps(listed).encode(), b"")) == "learner"
+    listed["members"] = [_entry(1)]
+    assert seat.parse(Reply(0, json.dumps(listed).encode(), b"")) == "absent"
+    assert seat.parse(Reply(1, b"", b"Error: deadline")) == "not known"
