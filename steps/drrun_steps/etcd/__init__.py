@@ -12,6 +12,7 @@ from drrun_steps.etcd.preflight import Preflight
 from drrun_steps.etcd.restore import Install, Prepare, Same
 from drrun_steps.etcd.ruling import VerdictStep
 from drrun_steps.etcd.save import Save
+from drrun_steps.etcd.upkeep import Compact, Defrag, Rolling
 from drrun_steps.etcd.verify import Verify
 
 STEPS: tuple[type[Step], ...] = (
@@ -32,6 +33,9 @@ STEPS: tuple[type[Step], ...] = (
     Join,
     Tell,
     Aside,
+    Defrag,
+    Compact,
+    Rolling,
 )
 FACTS: tuple[type[Fact[Any]], ...] = (
     *live.FACTS,

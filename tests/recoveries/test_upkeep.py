@@ -1,0 +1,81 @@
+"""Upkeep of a running etcd on real hosts: out of space, fragmented, restarted one by one."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from drrun_lab import Lab, rehearsal
+from drrun_lab.operator import Operator
+from drrun_lab.prober import Prober
+
+from .conftest import Matrix
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+MEMBERS = ["cp1", "cp2", "cp3"]
+QUOTA = 24 * 1024**2
+
+
+def sizes(lab: Lab) -> list[int]:
+    """The size of each member's database, in bytes."""
+    told = rehearsal.each(lab, f"{rehearsal.ETCDCTL} endpoint status -w json", MEMBERS)
+    return [json.loads(text)[0]["Status"]["dbSize"] for text in told.values()]
+
+
+def fill(lab: Lab) -> str:
+    """Write one key again and again until etcd refuses: history, which compaction can free."""
+    script = (
+        "v=$(head -c 500000 /dev/zero | tr '\\0' x)\n"
+        f'for i in $(seq 200); do printf %s "$v" | {rehearsal.ETCDCTL} put junk >/dev/null 2>/tmp/e '
+        "|| { cat /tmp/e; break; }; done"
+    )
+    return lab.ssh("cp1", script, timeout=120).stdout
+
+
+def test_an_etcd_without_space_writes_again(fresh: Lab, operator: Operator, matrix: Matrix) -> None:
+    """A6: the alarm NOSPACE is raised by real writes; afterwards it is gone and writes are taken."""
+    quota = f"echo 'ETCD_QUOTA_BACKEND_BYTES={QUOTA}' >>/etc/default/etcd"
+    rehearsal.each(fresh, f"{quota}; systemctl restart --no-block etcd", MEMBERS)
+    fresh.wait_ready()
+    assert "database space exceeded" in fill(fresh)
+    refused = fresh.kubectl("create", "configmap", "before-room")
+    assert refused.returncode != 0, refused.stdout
+    full = max(sizes(fresh))
+    with matrix.cell("NOSPACE: compact, defragment, disarm", fresh) as remarks:
+        done = operator.drrun("etcd-nospace.yaml", "--yes", "--no-input", timeout=600)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert fresh.kubectl("create", "configmap", "after-room").returncode == 0
+        alarms = fresh.ssh("cp1", f"{rehearsal.ETCDCTL} alarm list").stdout
+        assert alarms.strip() == ""
+        small = max(sizes(fresh))
+        assert small < full / 2
+        remarks.append(f"databases from {full >> 20} to {small >> 20} MiB")
+
+
+def test_a_rolling_restart_loses_no_write(fresh: Lab, operator: Operator, matrix: Matrix) -> None:
+    """Every member is another process, the leader went last, a writer lost nothing."""
+    before = rehearsal.processes(fresh)
+    with matrix.cell("restart all members one by one", fresh) as remarks:
+        with Prober(fresh) as prober:
+            done = operator.drrun("etcd-rolling.yaml", "--yes", "--no-input", timeout=600)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert prober.lost() == []
+        remarks.append(f"0 acknowledged writes lost, longest gap {prober.gap():.1f} s")
+    after = rehearsal.processes(fresh)
+    assert all(after[host] != before[host] for host in MEMBERS)
+    changes = [
+        e.body["name"] for e in operator.journal(operator.newest()) if e.type == "change.intended"
+    ]
+    assert changes[-2].startswith("hand-over-")
+    assert changes[-1] == f"restart-{changes[-2].removeprefix('hand-over-')}"
+
+
+def test_no_rolling_restart_beside_a_dead_member(fresh: Lab, operator: Operator) -> None:
+    """With one member down the quorum would be lost at the first restart: nothing is restarted."""
+    rehearsal.each(fresh, "systemctl kill -s KILL etcd; systemctl stop etcd", ["cp3"])
+    before = rehearsal.processes(fresh)
+    done = operator.drrun("etcd-rolling.yaml", "--yes", "--no-input")
+    assert done.returncode == 5, done.stdout + done.stderr
+    assert "cp3 does not answer" in done.stdout + done.stderr
+    assert rehearsal.processes(fresh) == before
