@@ -32,6 +32,11 @@ MISTAKES = {
         "with: {sevice: etcd}\n  - id",
         "10:20",
     ),
+    "nul-byte": (
+        "with: {service: etcd}\n  - id",
+        'with: {service: "et\\0cd"}\n  - id',
+        "10:24",
+    ),
     "wrong-type": ("min: 1", "min: many", "5:15"),
     "cycle": ("    uses: service.stop\n", "    uses: service.stop\n    needs: [two]\n", "10:5"),
     "missing-role": (

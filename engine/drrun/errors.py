@@ -13,7 +13,8 @@
     ├── Waiting               exit 6   nothing is wrong, a person has to speak first
     │   └── Unknown                    what became of a change cannot be known from here
     ├── StepFailed            exit 1   a step ran and did not reach its end; the run can be resumed
-    │   └── NotKnownError              a prediction needed a value that only a run can give
+    │   ├── NotKnownError              a prediction needed a value that only a run can give
+    │   └── TooLarge                   a change was made, but printed too much to make a value of
     ├── UndoFailed            exit 9   undoing failed: hands on
     ├── StoreError            exit 10  the journal or the disk under it
     │   ├── JournalDamaged             a record in the middle does not verify
@@ -118,6 +119,10 @@ class StepFailed(DrrunError):
 
 class NotKnownError(StepFailed):
     """A prediction came to a value that only a run can give."""
+
+
+class TooLarge(StepFailed):
+    """A change was made, but printed more than a value is made of. Its output is kept."""
 
 
 class UndoFailed(DrrunError):

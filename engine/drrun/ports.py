@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import BinaryIO, Protocol
 
 from drrun.journal.events import Event
+from drrun.journal.outputs import Outputs
 from drrun.model.inventory import Target
 from drrun.values import Digest, HostName, Reply
 
@@ -58,7 +59,7 @@ class JobReport:
 
     `code` is set for EXITED (128 + n when a signal ended it). `why` explains LOST, ABANDONED and
     CANNOT_CLAIM. `boot_id` is the host's present one. `out_size`, `err_size` are the full sizes
-    kept on the host; `truncated` says that the host cut the output at its cap.
+    kept on the host; `out_cut`, `err_cut` say that the command printed more than that.
     """
 
     state: JobState
@@ -69,7 +70,8 @@ class JobReport:
     err: bytes = b""
     out_size: int = 0
     err_size: int = 0
-    truncated: bool = False
+    out_cut: bool = False
+    err_cut: bool = False
     timed_out: bool = False
 
 
@@ -216,11 +218,16 @@ class Journal(Protocol):
         ...
 
     def save_output(self, name: str, content: bytes) -> None:
-        """Append bytes to the run's output file `name`."""
+        """Append bytes to the run's output file `name`. Raises StoreError for good."""
         ...
 
-    def output(self, name: str) -> bytes:
-        """What was saved under `name`; empty when nothing was."""
+    def sync_outputs(self, names: Sequence[str]) -> None:
+        """All that was saved under these names is on disk on return. Raises StoreError for good."""
+        ...
+
+    @property
+    def outputs(self) -> Outputs:
+        """What was saved so far."""
         ...
 
 

@@ -16,11 +16,12 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar, get_args, get_orig
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from drrun.errors import DrrunError, NotKnownError, Refused, StepFailed, Unreachable
+from drrun.errors import DrrunError, NotKnownError, Refused, StepFailed, TooLarge, Unreachable
 from drrun.model.runbook import Duration, Flag, Whole
 from drrun.model.spec import FactRef, Rule
 from drrun.values import (
     CONTROLLER,
+    VALUE_LIMIT,
     Command,
     Effect,
     Json,
@@ -229,8 +230,9 @@ class Host(Protocol):
         """Make one named change, journaled before it is sent; names are unique in a unit.
 
         After it, every fact in `sets` is read again until it holds (`within`): a change that did
-        not take is a failure. `only_if` makes it conditional. `returns` reads the output. Any exit
-        not in `exits` is a failure.
+        not take is a failure. `only_if` makes it conditional. `returns` makes a value of stdout:
+        of more than 64 KiB, or of a stream that was cut, it raises TooLarge after the change was
+        made. Any exit not in `exits` is a failure.
         """
         ...
 
@@ -339,6 +341,7 @@ class GroupStep(Step, ABC):
 __all__ = [
     "CHANGED",
     "CONTROLLER",
+    "VALUE_LIMIT",
     "Command",
     "Done",
     "DoneChange",
@@ -365,6 +368,7 @@ __all__ = [
     "Secret",
     "Step",
     "StepFailed",
+    "TooLarge",
     "Unreachable",
     "Whole",
     "argv",

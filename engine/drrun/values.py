@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NewType, NoReturn, TypeAlias
 
-from drrun.errors import NotKnownError
+from drrun.errors import NotKnownError, Refused
 
 RunId = NewType("RunId", str)
 StepId = NewType("StepId", str)
@@ -23,6 +23,12 @@ HostName = NewType("HostName", str)
 Digest = NewType("Digest", str)
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
+
+VALUE_LIMIT = 64 * 1024
+"""Bytes of output that a value may be made of: it is journaled, and handed on to commands."""
+
+PREVIEW = 2000
+"""Characters of a command that events and screens carry."""
 
 CONTROLLER = HostName("controller")
 """The machine that drrun runs on, as a host of a step."""
@@ -179,7 +185,11 @@ class Command:
 
     @property
     def preview(self) -> str:
-        """One line for people."""
+        """One line for people, of at most 2000 characters; `digest` covers all of the command."""
+        line = self._line()
+        return line if len(line) <= PREVIEW else f"{line[: PREVIEW - 1]}…"
+
+    def _line(self) -> str:
         import shlex
 
         if self.argv:
@@ -198,7 +208,7 @@ class Command:
         return f"{first}  {shown}".rstrip()
 
     def script(self) -> bytes:
-        """The bytes for `/bin/sh`. Raises NotKnownError on a hole, ValueError on a NUL byte."""
+        """The bytes for `/bin/sh`. Raises NotKnownError on a hole, Refused on a NUL byte."""
         import shlex
 
         head = "".join(
@@ -207,7 +217,10 @@ class Command:
         body = self.text if not self.argv else "exec " + shlex.join(str(w) for w in self.argv)
         text = f"{head}{body}\n"
         if "\0" in text:
-            raise ValueError("a command cannot hold a NUL byte")
+            raise Refused(
+                f"a command holds a NUL byte, which no shell can carry: {self.preview[:60]!r}",
+                hint="put binary data into a file, and copy that",
+            )
         return text.encode()
 
 
@@ -237,7 +250,7 @@ class Reply:
     def complaint(self) -> str:
         """The last words on stderr, else on stdout: what an operator wants to see."""
         for stream in (self.stderr, self.stdout):
-            lines = stream.decode("utf-8", "backslashreplace").strip().splitlines()
+            lines = stream[-4096:].decode("utf-8", "backslashreplace").strip().splitlines()
             if lines:
                 return lines[-1]
         return ""

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from drrun.spi import Effect, Fact, Host, HostStep, Outputs, Repeat, Reply, Step, argv
-from drrun_steps.fields import Listed, Numbers
-from drrun_steps.probes import CommandCheck
+from drrun.spi import Effect, Fact, Host, HostStep, Outputs, Repeat, Step, TooLarge, argv
+from drrun_steps.fields import Listed, Numbers, Words
+from drrun_steps.probes import CommandCheck, text_of
 
 
 class Run(HostStep):
     """Run one program. Never sent a second time unless `check` says that it has not been done.
 
     `argv` is a list: each element is one word, whatever blanks or quotes are in it. There is no
-    undo; write the reverse as a step of its own.
+    undo; write the reverse as a step of its own. All that it prints is in `drrun logs`, up to the
+    cap; `stdout` can be referred to when it has at most 64 KiB.
     """
 
     uses = "command"
@@ -25,9 +26,9 @@ class Run(HostStep):
     repeat = Repeat.NEVER
     outputs = ("stdout",)
 
-    argv: Listed
+    argv: Words
     """The program and its arguments."""
-    check: Listed = ()
+    check: Words = ()
     """A read-only command that ends with 0 when this need not be done (any more)."""
     exits: Numbers = (0,)
     """Exits that are a success."""
@@ -42,21 +43,21 @@ class Run(HostStep):
         done = host.read(fact) if self.check else False
         if done:
             return {"stdout": ""}
-        stdout = host.change(
-            "run",
-            argv(*self.argv),
-            sets={fact: True} if self.check else None,
-            touches=self.touches,
-            returns=_text,
-            repeat=Repeat.CHECK if self.check else Repeat.NEVER,
-            timeout=self.timeout,
-            exits=self.exits,
-        )
+        try:
+            stdout = host.change(
+                "run",
+                argv(*self.argv),
+                sets={fact: True} if self.check else None,
+                touches=self.touches,
+                returns=text_of,
+                repeat=Repeat.CHECK if self.check else Repeat.NEVER,
+                timeout=self.timeout,
+                exits=self.exits,
+            )
+        except TooLarge as error:
+            host.note(f"no `stdout` to refer to: {error.message}")
+            return {}
         return {"stdout": stdout}
-
-
-def _text(reply: Reply) -> str:
-    return reply.text.strip()[:4096]
 
 
 STEPS: tuple[type[Step], ...] = (Run,)

@@ -14,8 +14,9 @@ _WRITE = r"""
 # write the file anew, set the old one aside
 set -eu
 umask 077
+content=$CONTENT; unset CONTENT # a variable above 128 KiB would keep every program from starting
 if [ -e "$FILE" ] && [ ! -e "$ASIDE" ]; then cp -p -- "$FILE" "$ASIDE"; fi
-printf '%s' "$CONTENT" >"$FILE.drrun-new"
+printf '%s' "$content" >"$FILE.drrun-new"
 chmod "$MODE" "$FILE.drrun-new"
 [ -z "$OWNER" ] || chown "$OWNER" "$FILE.drrun-new"
 sync "$FILE.drrun-new"

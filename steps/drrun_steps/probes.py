@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import ClassVar
 
-from drrun.spi import Command, Fact, Predicate, Reply, argv, satisfies, sh
+from drrun.spi import Command, Fact, Predicate, Reply, satisfies, sh
 
 _CURL = r"""
 command -v curl >/dev/null || { echo 'no curl on this host' >&2; exit 127; }
@@ -56,6 +57,11 @@ def answers(status: int, body: str) -> Predicate:
     return satisfies(words, lambda found: found.status == status and body in found.body)
 
 
+def text_of(reply: Reply) -> str:
+    """Stdout as a value: text, without blanks around it."""
+    return reply.text.strip()
+
+
 @dataclass(frozen=True, slots=True)
 class CommandCheck(Fact[bool]):
     """Whether a read-only command ends with 0. It must change nothing: a dry-run runs it too."""
@@ -68,8 +74,8 @@ class CommandCheck(Fact[bool]):
         return (f"check:{' '.join(self.argv)}",)
 
     def ask(self) -> Command:
-        """The command itself."""
-        return argv(*self.argv)
+        """The command itself; what it says on stdout is nobody's answer."""
+        return sh(f"exec {shlex.join(str(word) for word in self.argv)} >/dev/null")
 
     def parse(self, reply: Reply) -> bool:
         """Its exit."""

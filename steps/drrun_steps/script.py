@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from pydantic import Field
 
-from drrun.spi import Command, Effect, Fact, Host, HostStep, Outputs, Repeat, Reply, Step, sh
-from drrun_steps.fields import Listed, Numbers
+from drrun.spi import (
+    Command,
+    Effect,
+    Fact,
+    Host,
+    HostStep,
+    Outputs,
+    Repeat,
+    Reply,
+    Step,
+    TooLarge,
+    sh,
+)
+from drrun_steps.fields import Listed, Numbers, Variables
+from drrun_steps.probes import text_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +36,8 @@ class ScriptCheck(Fact[bool]):
         return (f"check:{self.text}",)
 
     def ask(self) -> Command:
-        """The script itself."""
-        return sh(self.text)
+        """The script itself; what it says on stdout is nobody's answer."""
+        return sh(f"exec >/dev/null\n{self.text}")
 
     def parse(self, reply: Reply) -> bool:
         """Its exit."""
@@ -36,7 +48,8 @@ class Script(HostStep):
     """Run a POSIX sh script. Never sent a second time unless `check` says it has not been done.
 
     A value with a quote or a dollar in it stays a value, since it travels in `env` and the text
-    is sent as it stands. There is no undo; write the reverse as a step of its own.
+    is sent as it stands. There is no undo; write the reverse as a step of its own. All that it
+    prints is in `drrun logs`, up to the cap; `stdout` can be referred to when it has at most 64 KiB.
     """
 
     uses = "script"
@@ -46,7 +59,7 @@ class Script(HostStep):
 
     text: str
     """The script. Begin it with `set -eu`: otherwise only its last command decides."""
-    env: Mapping[str, str] = Field(default_factory=dict)
+    env: Variables = Field(default_factory=dict)
     """Environment variables, which may be templates."""
     check: str = ""
     """A read-only script that ends with 0 when this need not be done (any more)."""
@@ -63,16 +76,20 @@ class Script(HostStep):
         done = host.read(fact) if self.check else False
         if done:
             return {"stdout": ""}
-        stdout = host.change(
-            "run",
-            Command(text=self.text, env=self.env),
-            sets={fact: True} if self.check else None,
-            touches=self.touches,
-            returns=lambda reply: reply.text.strip()[:4096],
-            repeat=Repeat.CHECK if self.check else Repeat.NEVER,
-            timeout=self.timeout,
-            exits=self.exits,
-        )
+        try:
+            stdout = host.change(
+                "run",
+                Command(text=self.text, env=self.env),
+                sets={fact: True} if self.check else None,
+                touches=self.touches,
+                returns=text_of,
+                repeat=Repeat.CHECK if self.check else Repeat.NEVER,
+                timeout=self.timeout,
+                exits=self.exits,
+            )
+        except TooLarge as error:
+            host.note(f"no `stdout` to refer to: {error.message}")
+            return {}
         return {"stdout": stdout}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from drrun.spi import Effect, Fact, Flag, Host, HostStep, Repeat, Step, Whole
-from drrun_steps.fields import Listed
+from drrun_steps.fields import Words
 from drrun_steps.host import HostListening
 from drrun_steps.probes import CommandCheck, HttpAnswer, answers
 
@@ -43,7 +43,7 @@ class Done(_Wait):
 
     uses = "wait.command"
 
-    argv: Listed
+    argv: Words
     """The program and its arguments."""
 
     def run(self, host: Host) -> None:

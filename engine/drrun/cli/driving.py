@@ -17,7 +17,7 @@ from drrun.plan.plan import Plan
 from drrun.report import html, stream, text
 from drrun.report.outage import missed
 from drrun.report.story import Story
-from drrun.store.folder import OUTPUT, StoredRun, safe
+from drrun.store.folder import StoredRun
 
 MISSED = 7
 """Done, but an objective was missed."""
@@ -62,23 +62,13 @@ def ended(screen: Terminal, stored: StoredRun, code: int) -> int:
     screen.say(text.end(story, report=report))
     if code not in {0, MISSED}:
         screen.warn("")
-        screen.warn(text.failure(story, output_of(stored), source_of(story)))
+        screen.warn(text.failure(story, stored.outputs, source_of(story)))
     return code
 
 
 def story_of(stored: StoredRun) -> Story:
     """The story of a run on disk."""
     return Story.of(stored.plan, stored.records, live=stored.live)
-
-
-def output_of(stored: StoredRun) -> Callable[[str], bytes]:
-    """How a report reads what commands printed."""
-
-    def read(name: str) -> bytes:
-        path = stored.folder / OUTPUT / safe(name)
-        return path.read_bytes() if path.exists() else b""
-
-    return read
 
 
 def source_of(story: Story) -> Sequence[str]:
@@ -96,7 +86,7 @@ def _keep_report(stored: StoredRun, story: Story) -> str:
     """The HTML report beside the journal; a disk that is full costs the report alone."""
     path = stored.folder / "report.html"
     try:
-        path.write_text(html.page(story, output_of(stored)), encoding="utf-8")
+        path.write_text(html.page(story, stored.outputs), encoding="utf-8")
     except OSError:
         return f"drrun report {story.plan.run}"
     return str(path)

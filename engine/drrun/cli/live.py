@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Self
 
 from rich.console import Console, Group
@@ -18,15 +17,17 @@ from rich.text import Text
 
 from drrun.app import state_root
 from drrun.cli.terminal import Terminal
+from drrun.errors import StoreError
 from drrun.journal.chain import Record
 from drrun.journal.events import Event
+from drrun.journal.outputs import STREAMS, Outputs, tail
 from drrun.plan.plan import Plan
 from drrun.report.board import Board, Lane
 from drrun.report.dry import header
 from drrun.report.words import at, one_line
+from drrun.store.folder import FolderStore
 from drrun.values import span
 
-TAIL_BYTES = 4096
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
 
@@ -38,7 +39,7 @@ class LiveView:
     board: Board
     began: float
     stop: threading.Event
-    folder: Path
+    outputs: Outputs
     console: Console
     clock: Callable[[], float] = time.monotonic
     _live: Live | None = None
@@ -60,8 +61,8 @@ class LiveView:
         console = Console(
             file=screen.err, no_color=not screen.paints(screen.err), highlight=False, soft_wrap=True
         )
-        folder = state_root() / plan.run / "output"
-        return cls(screen, board, began, stop, folder, console)
+        outputs = FolderStore(state_root()).outputs(plan.run)
+        return cls(screen, board, began, stop, outputs, console)
 
     def __enter__(self) -> Self:
         """Print the header and begin to draw."""
@@ -149,14 +150,10 @@ class LiveView:
 
     def _last_line(self, token: str) -> str:
         """The last line that the command printed, from the run's output files."""
-        for stream in ("out", "err"):
-            path = self.folder / f"{token}.{stream}"
+        for stream in STREAMS:
             try:
-                with path.open("rb") as file:
-                    size = file.seek(0, 2)
-                    file.seek(max(0, size - TAIL_BYTES))
-                    found = file.read().decode("utf-8", "replace").strip().splitlines()
-            except OSError:
+                found = tail(self.outputs, f"{token}.{stream}")
+            except StoreError:
                 continue
             if found:
                 return one_line(found[-1], 200)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from drrun.cli.driving import output_of, source_of, story_of
+from drrun.cli.driving import source_of, story_of
 from drrun.cli.options import Look
 from drrun.cli.prompt import TerminalPrompt
 from drrun.cli.terminal import terminal
 from drrun.cli.wiring import engine
 from drrun.errors import UsageError
-from drrun.report import document, html, junit, markdown, text
+from drrun.report import document, html, junit, markdown, text, words
 from drrun.store.folder import StoredRun
 
 Format = Literal["text", "md", "json", "html", "junit"]
@@ -52,14 +51,14 @@ def report(
 
 def rendered(stored: StoredRun, format: Format) -> str:  # noqa: A002 - as above
     """The report in one format."""
-    story, read = story_of(stored), output_of(stored)
+    story, read = story_of(stored), stored.outputs
     match format:
         case "text":
             return "\n".join([text.status(story), *text.record(story, read, source_of(story))])
         case "md":
             return markdown.page(story, read)
         case "json":
-            return json.dumps(document.whole(story), ensure_ascii=False, indent=2)
+            return words.as_json(document.whole(story), indent=2)
         case "html":
             return html.page(story, read)
         case "junit":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from drrun.cli.driving import output_of, source_of, story_of
+from drrun.cli.driving import source_of, story_of
 from drrun.cli.options import Look
 from drrun.cli.prompt import TerminalPrompt
 from drrun.cli.terminal import terminal
@@ -24,6 +24,6 @@ def status(run: str | None = None, /, *, look: Look = Look()) -> int:  # noqa: B
         screen.give(document.summary(story))
         return 0
     screen.say(text.status(story))
-    if wrong := text.troubles(story, output_of(stored), source_of(story)):
+    if wrong := text.troubles(story, stored.outputs, source_of(story)):
         screen.say("\n" + "\n".join(wrong))
     return 0

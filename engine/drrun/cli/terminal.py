@@ -6,15 +6,15 @@ Rule 1: a reader that went away (a closed pipe, a lost terminal) costs text, nev
 from __future__ import annotations
 
 import codecs
-import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TextIO
 
 from drrun.cli.options import Color, Look
+from drrun.report.words import as_json
 from drrun.values import Json
 
 _ASCII = {"✔": "ok", "✘": "x", "▶": ">", "·": "-", "…": "...", "─": "-", "│": "|", "⠿": "*"}
@@ -57,7 +57,16 @@ class Terminal:
 
     def give(self, document: Mapping[str, Json]) -> None:
         """One JSON document, on one line."""
-        _write(self.out, json.dumps(document, ensure_ascii=False))
+        _write(self.out, as_json(document))
+
+    def pour(self, pieces: Iterable[str]) -> None:
+        """Data of any length, piece by piece, as it stands; stops when nobody reads on."""
+        try:
+            for piece in pieces:
+                self.out.write(piece)
+            self.out.flush()
+        except (BrokenPipeError, OSError, ValueError):
+            drop(self.out)
 
     def painted(self, text: str, stream: TextIO) -> str:
         """The text with each line's mark in its colour."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from drrun.cli.driving import output_of, source_of, story_of
+from drrun.cli.driving import source_of, story_of
 from drrun.cli.options import Look
 from drrun.cli.prompt import TerminalPrompt
 from drrun.cli.tail import Tail
@@ -62,5 +62,5 @@ def watch(
     else:
         screen.say(text.end(story))
         if story.status not in {"done", "running"}:
-            screen.say(text.failure(story, output_of(stored), source_of(story)))
+            screen.say(text.failure(story, stored.outputs, source_of(story)))
     return code if exit_status else 0

@@ -85,14 +85,26 @@ def _replies(line: Line, facts: Sequence[Fact[Any]]) -> Sequence[Reply]:
     timeout = max(fact.timeout for fact in facts)
     scripts = [fact.ask().script() for fact in facts]
     if len(scripts) == 1:
-        return [line.ask(scripts[0], timeout=timeout)]
+        return [_whole(line, facts, line.ask(scripts[0], timeout=timeout))]
     mark = "drrun-" + hashlib.sha256(b"\0".join(scripts)).hexdigest()[:24]
     parts = [
         b"(\n%s)\nd=$?; printf '\\n%%s %%d\\n' %s $d; printf '\\n%%s\\n' %s >&2\n"
         % (script, mark.encode(), mark.encode())
         for script in scripts
     ]
-    return _split(line.ask(b"".join(parts), timeout=timeout), mark.encode(), len(scripts))
+    reply = _whole(line, facts, line.ask(b"".join(parts), timeout=timeout))
+    return _split(reply, mark.encode(), len(scripts))
+
+
+def _whole(line: Line, facts: Sequence[Fact[Any]], reply: Reply) -> Reply:
+    """The reply, if all of it came: of a part, nobody could tell what it leaves out."""
+    if not reply.truncated:
+        return reply
+    asked = short(", ".join(fact.key for fact in facts))
+    raise StepFailed(
+        f"{line.host}: the answer to {asked} is larger than {len(reply.stdout) >> 20} MiB",
+        hint="a fact's command prints what it is asked for, and no more",
+    )
 
 
 def _split(reply: Reply, mark: bytes, count: int) -> Sequence[Reply]:
@@ -112,7 +124,7 @@ def _parsed(line: Line, fact: Fact[Any], reply: Reply) -> Json:
         answer: Json = fact.answers.dump_python(fact.parse(reply), mode="json")
     except (ValueError, LookupError) as error:
         raise StepFailed(
-            f"{line.host}: {fact.key} cannot be read: {error}",
+            f"{line.host}: {short(fact.key)} cannot be read: {error}",
             hint=f"the host said: {reply.complaint}" if reply.complaint else "",
         ) from error
     return answer
@@ -122,5 +134,5 @@ def _look(line: Line, fact: Look[Any]) -> Json:
     try:
         answer: Json = fact.answers.dump_python(fact.look(), mode="json")
     except (ValueError, OSError) as error:
-        raise StepFailed(f"{line.host}: {fact.key} cannot be read: {error}") from error
+        raise StepFailed(f"{line.host}: {short(fact.key)} cannot be read: {error}") from error
     return answer

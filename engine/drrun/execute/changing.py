@@ -7,17 +7,16 @@ before the host may forget it, and what cannot be known is decided by policy, ch
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from drrun.errors import ConnectError, StepFailed, Unknown
 from drrun.execute.asking import ask_facts, short, until
 from drrun.execute.follow import QUICK, Follower, Lost
 from drrun.execute.hosts import Hosts
 from drrun.execute.past import PastChange
+from drrun.execute.printed import Printed
 from drrun.execute.recorder import Recorder
 from drrun.execute.view import Change, decoded, encoded
 from drrun.journal.events import (
@@ -30,7 +29,7 @@ from drrun.journal.events import (
 from drrun.plan.plan import PlanStep, Unit
 from drrun.ports import Clock, Job, JobReport, JobState, Prompt, Question
 from drrun.spi import Predicate
-from drrun.values import Digest, HostName, Json, Repeat, Reply, digest
+from drrun.values import HostName, Json, Repeat, digest
 
 
 @dataclass(slots=True)
@@ -60,6 +59,7 @@ class Changer:
         self, host: HostName, change: Change, ordinal: int, past: PastChange
     ) -> ChangeFinished:
         """Make the change, or take up the one that `past` holds, and follow it to its end."""
+        change.command.script()  # what cannot be sent is refused before anything is journaled
         intent = past.open
         if intent is not None and past.lost is not None:
             finished = self._resolve(host, change, intent, past.lost.why, past.resolved)
@@ -160,31 +160,24 @@ class Changer:
     ) -> ChangeFinished:
         """Follow a job, keep its output and its result; only then may the host forget it."""
         means, began = self.means, self.means.clock.monotonic()
-        journal = means.recorder.journal
-        saved = {stream: journal.output(f"{intent.token}.{stream}") for stream in ("out", "err")}
-        sums = {stream: hashlib.sha256(known) for stream, known in saved.items()}
-
-        def save(stream: str, block: bytes) -> None:
-            journal.save_output(f"{intent.token}.{stream}", block)
-            sums[stream].update(block)
-
-        follower = Follower(host, lambda: means.hosts.line(host), means.clock, means.stop, save)
-        follower.out, follower.err = len(saved["out"]), len(saved["err"])
+        printed = Printed.of(means.recorder.journal, intent.token)
+        follower = Follower(
+            host, lambda: means.hosts.line(host), means.clock, means.stop, printed.save
+        )
+        follower.out, follower.err = printed.sizes["out"], printed.sizes["err"]
         report = follow(follower)
         if report.timed_out and job.durable:
             raise Lost(f"it was ended after its timeout of {job.timeout:.0f} s")
-        finished = self._finished(intent, report, sums, means.clock.monotonic() - began)
+        printed.settle()
+        finished = self._finished(intent, report, printed, means.clock.monotonic() - began)
         means.recorder.record(finished, durable=True)
         with contextlib.suppress(ConnectError):  # a job that is not emptied costs only space
             means.hosts.line(host).forget(job.run, job.token)
         return finished
 
     def _finished(
-        self, intent: ChangeIntended, report: JobReport, sums: Mapping[str, Any], took: float
+        self, intent: ChangeIntended, report: JobReport, printed: Printed, took: float
     ) -> ChangeFinished:
-        journal = self.means.recorder.journal
-        stdout = journal.output(f"{intent.token}.out")
-        stderr = journal.output(f"{intent.token}.err")
         return ChangeFinished(
             unit=intent.unit,
             attempt=intent.attempt,
@@ -193,13 +186,15 @@ class Changer:
             host=intent.host,
             token=intent.token,
             code=report.code if report.code is not None else -1,
-            stdout=Digest(sums["out"].hexdigest()),
-            stderr=Digest(sums["err"].hexdigest()),
-            out_size=len(stdout),
-            err_size=len(stderr),
-            complaint=Reply(report.code, stdout, stderr).complaint[-500:],
+            stdout=printed.digest("out"),
+            stderr=printed.digest("err"),
+            out_size=printed.sizes["out"],
+            err_size=printed.sizes["err"],
+            complaint=printed.complaint,
             seconds=round(took, 3),
             undo=intent.undo,
+            out_cut=report.out_cut,
+            err_cut=report.err_cut,
         )
 
     def verify(self, host: HostName, change: Change, finished: ChangeFinished) -> dict[str, Json]:
@@ -227,7 +222,7 @@ class Changer:
             if not good(seen):
                 wanted = must.text if must is not None else repr(value)
                 raise StepFailed(
-                    f"{host}: after {change.name}, {fact.key} is {short(after[fact.key])}, "
+                    f"{host}: after {change.name}, {short(fact.key)} is {short(after[fact.key])}, "
                     f"must be {wanted} (waited {change.within:.0f} s): the change did not take",
                     hint="see why on the host, then `drrun resume`",
                 )
@@ -282,7 +277,7 @@ class Changer:
         finished = self._finished(
             intent,
             JobReport(state=JobState.EXITED, boot_id="", code=0 if verdict == "succeeded" else 1),
-            {"out": hashlib.sha256(), "err": hashlib.sha256()},
+            Printed.of(self.means.recorder.journal, intent.token),
             0.0,
         )
         self.means.recorder.record(finished, durable=True)

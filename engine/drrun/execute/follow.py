@@ -63,7 +63,7 @@ class Follower:
 
         Without `relaunch` (an undo settling what was begun) such a job is Lost, and never begun.
         """
-        report = self._patiently(lambda line: line.poll(job.run, job.token))
+        report = self._poll(job)
         if report.state is JobState.ABSENT:
             if not boot_id or report.boot_id != boot_id:
                 raise Lost("the host was rebooted since, and holds no trace of the command")
@@ -84,11 +84,16 @@ class Follower:
                 raise self._bad_end(report)
             if self.stop.is_set():
                 raise Detached
-            report = self._patiently(
-                lambda line: line.poll(
-                    job.run, job.token, out_from=self.out, err_from=self.err, wait=POLL
-                )
+            # What is there already is fetched at once; only for what is not there we wait.
+            report = self._poll(job, POLL if self._complete(report) else 0.0)
+
+    def _poll(self, job: Job, wait: float = 0.0) -> JobReport:
+        """The job's state, and its output from where ours ends: of this controller or an earlier one."""
+        return self._patiently(
+            lambda line: line.poll(
+                job.run, job.token, out_from=self.out, err_from=self.err, wait=wait
             )
+        )
 
     def _bad_end(self, report: JobReport) -> Exception:
         match report.state:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from drrun.errors import Refused
+from drrun.errors import NotKnownError, Refused
+from drrun.execute.asking import short
 from drrun.execute.copying import FileSum, Incoming, sha256_of
 from drrun.execute.view import Change, Copy, decoded
 from drrun.plan.plan import Unit
@@ -139,12 +141,14 @@ class DrySession:
             return value
         if not must.holds(value):
             raise Refused(
-                f"{host}: {fact.key} is {value}, must be {must.text}: {because}", hint=hint
+                f"{host}: {short(fact.key)} is {value}, must be {must.text}: {because}", hint=hint
             )
         return value
 
     def change(self, host: HostName, change: Change) -> Any:
         """Record it, and let the overlay say what it sets."""
+        with suppress(NotKnownError):
+            change.command.script()  # refused here as in the run: a NUL byte
         conditional = ""
         if change.only_if is not None:
             fact, predicate = change.only_if

@@ -12,11 +12,12 @@ from drrun.execute.asking import ask_each, ask_facts, short, until
 from drrun.execute.changing import Changer, Means
 from drrun.execute.copying import FileSum, Incoming, receive, send, sha256_of
 from drrun.execute.past import Past
+from drrun.execute.printed import reply_of
 from drrun.execute.view import Change, Copy, decoded, encoded
 from drrun.journal.events import Answered, Measured, Noted
 from drrun.ports import Question
 from drrun.spi import Fact, Predicate, argv
-from drrun.values import Digest, HostName, Json, Reply, digest
+from drrun.values import Digest, HostName, Json, digest
 
 
 @dataclass(slots=True)
@@ -79,7 +80,7 @@ class LiveSession:
         kind = StepFailed if self.changed else Refused
         waited = f" (waited {within:.0f} s)" if within else ""
         raise kind(
-            f"{host}: {fact.key} is {short(answer)}, must be {must.text}{waited}: {because}",
+            f"{host}: {short(fact.key)} is {short(answer)}, must be {must.text}{waited}: {because}",
             hint=hint,
         )
 
@@ -201,8 +202,7 @@ class LiveSession:
             self._record_answer("verify", change.name, asked, after)
         if change.returns is None:
             return None
-        stdout = self.means.recorder.journal.output(f"{finished.token}.out")
-        return change.returns(Reply(finished.code, stdout, b""))
+        return change.returns(reply_of(self.means.recorder.journal, finished))
 
     def _wanted(self, host: HostName, change: Change) -> bool:
         assert change.only_if is not None

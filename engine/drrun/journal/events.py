@@ -120,7 +120,11 @@ class ChangeIntended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeFinished:
-    """The host's word on a change. `code` is the command's exit; output is in files, by digest."""
+    """The host's word on a change. `code` is the command's exit; output is in files, by digest.
+
+    `out_size`, `err_size`: bytes that were kept of each stream; `out_cut`, `err_cut`: the command
+    printed more than that, and nobody has the rest.
+    """
 
     type: ClassVar[str] = "change.finished"
     unit: UnitId
@@ -139,6 +143,8 @@ class ChangeFinished:
     complaint: str = ""
     seconds: float = 0.0
     undo: bool = False
+    out_cut: bool = False
+    err_cut: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

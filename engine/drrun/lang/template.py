@@ -128,7 +128,12 @@ def render(value: object, names: Mapping[str, object], *, allow_empty: bool = Fa
     """
     match value:
         case str():
-            return _text(value, names, allow_empty=allow_empty) if is_template(value) else value
+            if not is_template(value):
+                return value
+            found = _text(value, names, allow_empty=allow_empty)
+            if isinstance(found, str) and "\0" in found:
+                raise _nul(value)
+            return found
         case Mapping():
             return {
                 key: _inside(key, inner, names, allow_empty=allow_empty)
@@ -211,6 +216,14 @@ def _empty(text: str) -> TemplateError:
         f"`{_shown(text)}` renders empty",
         code="empty-value",
         hint="give it a value, or declare the input `empty: true`",
+    )
+
+
+def _nul(text: str) -> TemplateError:
+    return TemplateError(
+        f"`{_shown(text)}` renders with a NUL byte, which no command can carry",
+        code="nul-byte",
+        hint="put binary data into a file, and copy that",
     )
 
 

@@ -31,6 +31,7 @@ MAX_MISTAKES = 500
 _CONTROL = re.compile(
     "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 )
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*(?P<nul>\\(?:0|x00|u0000|U00000000))")
 _EXOTIC_BREAKS = "\x85\u2028\u2029"
 _UNQUOTED = re.compile(r"(?:^\s*|[:\-\[,{]\s+|\[)(?P<open>\{[{%])")
 _QUOTE_IT = "quote the whole value: '{{ … }}'"
@@ -166,6 +167,8 @@ class _Reader:
                 broken = broken or (span.line, span.column) in self.masked
                 empty = not event.value and not event.style
                 text = event.value.translate(self.reveal) if self.reveal else event.value
+                if "\0" in text:
+                    broken = self._nul(span)
                 return ScalarNode(text, span, empty, broken)
             case "SequenceStartEvent":
                 items: list[Node] = []
@@ -216,6 +219,17 @@ class _Reader:
             message = f"tags ({event.tag}) are not accepted"
             self._report(here, "tag", message, f"the schema knows the type; {quote}")
         return bool(event.anchor or event.tag)
+
+    def _nul(self, span: Span) -> bool:
+        """Report a NUL byte where it is written: no command, path or variable can carry one."""
+        for number in range(span.line, span.end_line + 1):
+            start = span.column - 1 if number == span.line else 0
+            if match := _NUL.search(self.source.lines[number - 1], start):
+                span = Span(number, match.start("nul") + 1, number, match.end() + 1)
+                break
+        hint = "put binary data into a file, and copy that"
+        self._report(span, "nul-byte", "a NUL byte cannot be in a value", hint)
+        return True
 
     def _syntax(self, exc: YAMLError) -> None:
         """Report what the parser could not read, in the words of the likeliest cause."""

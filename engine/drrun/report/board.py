@@ -21,7 +21,7 @@ from drrun.journal.events import (
     UnitStarted,
 )
 from drrun.plan.plan import Plan
-from drrun.report.words import MARKS, fold, one_line, outcome_word, safe
+from drrun.report.words import MARKS, cut, fold, one_line, outcome_word, safe
 from drrun.values import Outcome, StepId, UnitId, span
 
 
@@ -68,6 +68,8 @@ class Board:
                 lane.change, lane.token = f"{event.host} {event.name}", event.token
             case ChangeFinished() if event.unit in self.lanes:
                 self.lanes[event.unit].change = ""
+                if where := cut(event):
+                    return [f"    {event.host}│ {event.name} was cut: {where}"]
             case _:
                 return self._said(event)
         return []

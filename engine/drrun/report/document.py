@@ -167,4 +167,8 @@ def _made(made: Made) -> dict[str, Json]:
         "after": dict(made.after),
         "stdout": made.finished.stdout if made.finished is not None else None,
         "stderr": made.finished.stderr if made.finished is not None else None,
+        "stdout_size": made.finished.out_size if made.finished is not None else None,
+        "stderr_size": made.finished.err_size if made.finished is not None else None,
+        "stdout_cut": made.finished.out_cut if made.finished is not None else None,
+        "stderr_cut": made.finished.err_cut if made.finished is not None else None,
     }

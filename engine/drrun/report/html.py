@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from html import escape
 
 from drrun import __version__
+from drrun.journal.outputs import Outputs
 from drrun.report import markdown as md
 from drrun.report.outage import away, goals
 from drrun.report.story import Made, Story
 from drrun.report.svg import timeline
-from drrun.report.text import ReadOutput, state, status_line, totals, troubles
+from drrun.report.text import cuts, state, status_line, totals, troubles
 from drrun.report.words import clock, safe, shown
 from drrun.values import span
 
@@ -36,7 +37,7 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _CLASSES = {"done": "good", "undone": "open", "waiting": "open", "detached": "open"}
 
 
-def page(story: Story, output: ReadOutput) -> str:
+def page(story: Story, outputs: Outputs) -> str:
     """The page."""
     kind = _CLASSES.get(story.status, "bad")
     title = f"{story.plan.name} {story.status} {story.plan.run}"
@@ -50,7 +51,7 @@ def page(story: Story, output: ReadOutput) -> str:
         f"<p>{_e(story.plan.title)}. {_e(totals(story))}.</p>",
         _table([], md.facts(story)),
         *_objectives(story),
-        *_trouble(story, output),
+        *_trouble(story, outputs),
         "<h2>Phases</h2>",
         _table(["#", "step", "on", "outcome", "seconds"], md.phase_rows(story), numbers={4}),
         "<h2>Timeline</h2>",
@@ -58,6 +59,7 @@ def page(story: Story, output: ReadOutput) -> str:
         *_away(story),
         "<h2>Changes</h2>",
         _changes(story),
+        *_cuts(story),
         *_words(story),
         *_verdicts(story),
         _footer(story),
@@ -97,8 +99,8 @@ def _objectives(story: Story) -> list[str]:
     return ["<h2>Objectives</h2>", f"<ul>{''.join(items)}</ul>"] if items else []
 
 
-def _trouble(story: Story, output: ReadOutput) -> list[str]:
-    wrong = troubles(story, output)
+def _trouble(story: Story, outputs: Outputs) -> list[str]:
+    wrong = troubles(story, outputs)
     if not wrong:
         return []
     words = "\n".join([*wrong, f"state {state(story)}"])
@@ -133,6 +135,11 @@ def _change(story: Story, made: Made) -> str:
         f"<td><code>{_e(made.intent.preview)}</code>{lost}</td>"
         f'<td class="{kind}">{code}</td><td class=number>{seconds}</td><td>{facts}</td></tr>'
     )
+
+
+def _cuts(story: Story) -> list[str]:
+    rows = [list(pair) for pair in cuts(story)]
+    return ["<h2>Output that was cut</h2>", _table(["change", "kept"], rows)] if rows else []
 
 
 def _words(story: Story) -> list[str]:

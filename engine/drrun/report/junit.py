@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from xml.etree import ElementTree as ET
 
+from drrun.journal.outputs import Outputs
 from drrun.journal.state import Status, UnitRecord
 from drrun.plan.plan import Unit
 from drrun.report.story import Phase, Story
-from drrun.report.text import BAD, ReadOutput, unit_words
+from drrun.report.text import BAD, cuts, unit_words
 from drrun.report.words import safe
 from drrun.values import Outcome
 
 
-def suite(story: Story, output: ReadOutput) -> str:
+def suite(story: Story, outputs: Outputs) -> str:
     """The XML document."""
     root = ET.Element(
         "testsuite",
@@ -27,12 +28,15 @@ def suite(story: Story, output: ReadOutput) -> str:
     counts = {"tests": 0, "failures": 0, "errors": 0, "skipped": 0}
     for phase in story.phases:
         for unit, record in phase.units:
-            kind = _case(root, story, phase, (unit, record), output)
+            kind = _case(root, story, phase, (unit, record), outputs)
             counts["tests"] += 1
             if kind:
                 counts[kind] += 1
     for name, number in counts.items():
         root.set(name, str(number))
+    if cuts(story):
+        words = "\n".join(f"cut: {which}: {where}" for which, where in cuts(story))
+        ET.SubElement(root, "system-out").text = _xml(words)
     ET.indent(root)
     return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
@@ -42,7 +46,7 @@ def _case(
     story: Story,
     phase: Phase,
     which: tuple[Unit, UnitRecord],
-    output: ReadOutput,
+    outputs: Outputs,
 ) -> str:
     """One unit; gives the count that it adds to. A result that is not known is an error."""
     unit, record = which
@@ -54,7 +58,7 @@ def _case(
     if record.status in BAD:
         kind = "error" if record.status is Status.UNKNOWN else "failure"
         bad = ET.SubElement(case, kind, message=_xml(record.why), type=record.status)
-        bad.text = _xml("\n".join(unit_words(story, unit.id, output)))
+        bad.text = _xml("\n".join(unit_words(story, unit.id, outputs)))
         return "errors" if kind == "error" else "failures"
     wrong = phase.went_wrong(unit.id)
     if wrong is not None:

@@ -30,7 +30,7 @@ from drrun.journal.events import (
     UnitStarted,
 )
 from drrun.plan.plan import Plan
-from drrun.report.words import fold, one_line
+from drrun.report.words import cut, fold, one_line
 from drrun.values import Outcome, RunId, UnitId
 
 Told: TypeAlias = tuple[str, list[tuple[str, object]]]
@@ -119,7 +119,8 @@ def _change(plan: Plan, event: ChangeIntended | ChangeFinished | ChangeLost | Re
             return "change.sent", [*where, ("change", event.name), ("command", event.preview)]
         case ChangeFinished():
             said = event.complaint if event.code else ""
-            pairs = [("rc", event.code), ("seconds", event.seconds), ("said", said)]
+            pairs = [("rc", event.code), ("seconds", event.seconds), ("cut", cut(event))]
+            pairs.append(("said", said))
             return "change.ended", [*where, ("change", event.name), *pairs]
         case ChangeLost():
             return "change.lost", [*where, ("change", event.name), ("why", event.why)]

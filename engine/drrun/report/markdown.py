@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from drrun.journal.outputs import Outputs
 from drrun.report.outage import away, goals
 from drrun.report.story import Made, Story
-from drrun.report.text import ReadOutput, state, status_line, totals, troubles
+from drrun.report.text import cuts, state, status_line, totals, troubles
 from drrun.report.words import clock, fold, one_line, shown
 from drrun.values import span
 
 
-def page(story: Story, output: ReadOutput) -> str:
+def page(story: Story, outputs: Outputs) -> str:
     """The page."""
     parts = [
         f"# {_cell(status_line(story))}",
@@ -25,7 +26,7 @@ def page(story: Story, output: ReadOutput) -> str:
             "## Objectives",
             "\n".join(f"- {goal_words(g.words, g.met)}" for g in goals(story)),
         ]
-    if wrong := troubles(story, output):
+    if wrong := troubles(story, outputs):
         words = "\n".join([*wrong, f"state {state(story)}"])
         parts += ["## What went wrong", f"```\n{words.replace('```', '` ` `')}\n```"]
     if away(story):
@@ -43,6 +44,9 @@ def page(story: Story, output: ReadOutput) -> str:
         parts += ["## Away", table(["host", "fact", "left", "since", "until", "for"], rows)]
     heads = ["sent", "host", "change", "command", "rc", "seconds", "before → after"]
     parts += ["## Changes", table(heads, [change_row(story, m) for m in story.changes])]
+    if cuts(story):
+        items = [f"- {_cell(which)}: {_cell(where)}" for which, where in cuts(story)]
+        parts += ["## Output that was cut", "\n".join(items)]
     if story.notes:
         parts += ["## Notes", "\n".join(f"- {n.unit}: {_cell(n.text)}" for _, n in story.notes)]
     if story.measures:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
+from drrun.journal.outputs import STREAMS, Outputs, count_lines, tail
 from drrun.journal.state import Status, UnitRecord
 from drrun.report.outage import goals, outage
 from drrun.report.story import Made, Phase, Story, status_word
-from drrun.report.words import clock, columns, count, fold, one_line, safe
+from drrun.report.words import clock, columns, count, cut, fold, one_line, safe
 from drrun.values import Effect, UnitId, span
-
-ReadOutput = Callable[[str], bytes]
-"""An output file's bytes by name: `TOKEN.out`, `TOKEN.err`."""
 
 BAD = (Status.FAILED, Status.REFUSED, Status.UNKNOWN, Status.UNDO_FAILED)
 _STATUS_MARK = {
@@ -73,7 +71,7 @@ def end(story: Story, *, report: str = "") -> str:
     """The screen at the end of a run."""
     lines = [status_line(story), "", *phases(story), ""]
     lines += [f"  note {unit}: {one_line(text)}" for unit, text in _notes(story)]
-    lines.append(f"  {totals(story)}")
+    lines += [*_cuts(story), f"  {totals(story)}"]
     for goal in goals(story):
         mark = {True: "✔", False: "✘", None: "?"}[goal.met]
         lines.append(f"  {mark} {goal.words}")
@@ -109,13 +107,13 @@ def totals(story: Story) -> str:
 # --- what went wrong ---------------------------------------------------------------------------
 
 
-def failure(story: Story, output: ReadOutput, source: Sequence[str] = ()) -> str:
+def failure(story: Story, outputs: Outputs, source: Sequence[str] = ()) -> str:
     """Which step, where, why, its last words, the state of the rest, and the next commands."""
-    lines = troubles(story, output, source)
+    lines = troubles(story, outputs, source)
     return "\n".join([*lines, f"  state {state(story)}", *next_moves(story)])
 
 
-def troubles(story: Story, output: ReadOutput, source: Sequence[str] = ()) -> list[str]:
+def troubles(story: Story, outputs: Outputs, source: Sequence[str] = ()) -> list[str]:
     """Each unit that ended badly: why, where in the runbook, and the last words of its command."""
     lines: list[str] = []
     for phase in story.phases:
@@ -133,7 +131,7 @@ def troubles(story: Story, output: ReadOutput, source: Sequence[str] = ()) -> li
             mark = "?" if record.status is Status.UNKNOWN else "✘"
             lines.append(f"{mark} {phase.number} {unit.id} {word}: {safe(why)}")
             lines += _place(story, phase, source)
-            lines += [f"  {line}" for line in unit_words(story, unit.id, output)]
+            lines += [f"  {line}" for line in unit_words(story, unit.id, outputs)]
             if record.status in BAD:
                 lines += [f"  hint  {safe(hint)}" for hint in record.hint.splitlines()]
     return lines
@@ -147,7 +145,7 @@ def _place(story: Story, phase: Phase, source: Sequence[str]) -> list[str]:
     return found
 
 
-def unit_words(story: Story, unit: str, output: ReadOutput) -> list[str]:
+def unit_words(story: Story, unit: str, outputs: Outputs) -> list[str]:
     """The last lines on stderr (else stdout) of the unit's last change that did not end well."""
     made = _last_bad(story, unit)
     if made is None:
@@ -155,14 +153,31 @@ def unit_words(story: Story, unit: str, output: ReadOutput) -> list[str]:
     if made.code is None:
         why = f": {safe(made.lost)}" if made.lost else ""
         return [f"{made.intent.host} {made.intent.name}: its end is not known{why}"]
+    where = f"{made.intent.host} {made.intent.name}"
+    found = [f"{where} was cut: {words}"] if (words := _cut(made)) else []
     for stream in ("err", "out"):
-        text = output(f"{made.intent.token}.{stream}").decode("utf-8", "replace")
-        words = text.strip().splitlines()
-        if words:
-            last, name = words[-TAIL:], "stderr" if stream == "err" else "stdout"
-            head = f"{made.intent.host} {made.intent.name} {name} ({len(last)} of {len(words)})"
-            return [f"{head}:", *(f"  {one_line(word, 300)}" for word in last)]
-    return []
+        name = f"{made.intent.token}.{stream}"
+        if last := tail(outputs, name)[-TAIL:]:
+            head = f"{where} {STREAMS[stream]} ({len(last)} of {count_lines(outputs, name)}):"
+            return [*found, head, *(f"  {one_line(line, 300)}" for line in last)]
+    return found
+
+
+def _cut(made: Made) -> str:
+    return cut(made.finished) if made.finished is not None else ""
+
+
+def _cuts(story: Story) -> list[str]:
+    return [f"  ! cut  {which}: {where}" for which, where in cuts(story)]
+
+
+def cuts(story: Story) -> list[tuple[str, str]]:
+    """Each change whose output was not kept whole, and where it was cut."""
+    return [
+        (f"{made.intent.host} {_name(story, made)}", f"{words}; what came after was not kept")
+        for made in story.changes
+        if (words := _cut(made))
+    ]
 
 
 def _last_bad(story: Story, unit: str) -> Made | None:
@@ -259,9 +274,9 @@ def _undo_words(story: Story) -> str:
     return f"undo {', '.join(can)}" + (f"; {', '.join(cannot)} cannot be undone" if cannot else "")
 
 
-def record(story: Story, output: ReadOutput, source: Sequence[str] = ()) -> list[str]:
+def record(story: Story, outputs: Outputs, source: Sequence[str] = ()) -> list[str]:
     """What a text report adds to the status: troubles, changes, notes, figures, the chain."""
-    wrong = troubles(story, output, source)
+    wrong = troubles(story, outputs, source)
     lines = ["", *wrong] if wrong else []
     if story.changes:
         rows = [["sent", "host", "change", "rc", "seconds", "command"]]
@@ -274,15 +289,19 @@ def record(story: Story, output: ReadOutput, source: Sequence[str] = ()) -> list
 
 def _change(story: Story, made: Made) -> list[str]:
     intent = made.intent
-    way = "undo " if intent.undo else ""
     return [
         clock(made.began),
         intent.host,
-        f"{way}{story.plan.unit_of[intent.unit].step}.{intent.name}",
+        _name(story, made),
         "?" if made.code is None else str(made.code),
         "" if made.seconds is None else f"{made.seconds:.1f}",
         one_line(intent.preview, 80),
     ]
+
+
+def _name(story: Story, made: Made) -> str:
+    way = "undo " if made.intent.undo else ""
+    return f"{way}{story.plan.unit_of[made.intent.unit].step}.{made.intent.name}"
 
 
 # --- where it stands ---------------------------------------------------------------------------
@@ -290,7 +309,7 @@ def _change(story: Story, made: Made) -> list[str]:
 
 def status(story: Story) -> str:
     """Where a run stands, live or not."""
-    lines = [status_line(story), "", *phases(story), "", f"  {totals(story)}"]
+    lines = [status_line(story), "", *phases(story), "", *_cuts(story), f"  {totals(story)}"]
     if story.finished is not None and story.finished.why:
         lines.append(f"  why   {safe(story.finished.why)}")
     if story.state.no_return is not None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
+from drrun.journal.events import ChangeFinished
+from drrun.journal.outputs import UNSAFE
 from drrun.journal.state import Status
 from drrun.plan.plan import PlanStep
 from drrun.values import Effect, Outcome
 
 _NUMBERED = re.compile(r"(.*?)(\d+)(\D*)")
-_UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_UNSAFE = re.compile(f"[{''.join(map(chr, UNSAFE))}]")
 
 MARKS = {
     Outcome.ALREADY: "✔",
@@ -77,6 +80,12 @@ def safe(text: str) -> str:
     return _UNSAFE.sub("\N{REPLACEMENT CHARACTER}", text.replace("\t", " "))
 
 
+def as_json(value: object, *, indent: int | None = None) -> str:
+    """JSON that is safe to print: what could move a cursor is escaped, the rest stands as it is."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
 def one_line(text: str, width: int = 160) -> str:
     """The text on one safe line of at most `width`."""
     line = safe(" ".join(text.split()))
@@ -112,6 +121,15 @@ def shown(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return one_line("none" if value is None else str(value), 60)
+
+
+def cut(finished: ChangeFinished) -> str:
+    """`stdout after 67108864 bytes`: where an output was cut; nothing when all of it is kept."""
+    streams = (
+        ("stdout", finished.out_cut, finished.out_size),
+        ("stderr", finished.err_cut, finished.err_size),
+    )
+    return ", ".join(f"{name} after {size} bytes" for name, was_cut, size in streams if was_cut)
 
 
 def outcome_word(step: PlanStep, outcome: Outcome | None) -> str:

@@ -10,7 +10,6 @@ import contextlib
 import fcntl
 import json
 import os
-import re
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from drrun.errors import Refused, StoreError, TakenOver, UsageError
 from drrun.journal.chain import Read, Record, encode, line_digest, read
 from drrun.journal.events import Event, RunAttached
 from drrun.plan.plan import Plan
+from drrun.store.outputs import OutputFolder
 from drrun.values import Digest, RunId, canonical
 
 JOURNAL, PLAN, OUTPUT, LOCK = "journal.jsonl", "plan.json", "output", "lock"
@@ -43,6 +43,11 @@ class StoredRun:
         """The run's events."""
         return tuple(record.event for record in self.records)
 
+    @property
+    def outputs(self) -> OutputFolder:
+        """What its commands printed."""
+        return OutputFolder(self.folder / OUTPUT)
+
 
 class FolderJournal:
     """`drrun.ports.Journal` on a folder. Safe from many threads; syncs are shared."""
@@ -57,7 +62,7 @@ class FolderJournal:
         self._write = threading.Lock()
         self._sync = threading.Lock()
         self._synced = self._seq
-        self._files: dict[str, int] = {}
+        self.outputs = OutputFolder(folder / OUTPUT)
 
     @property
     def head(self) -> Digest:
@@ -137,35 +142,22 @@ class FolderJournal:
             return tuple(self._events)
 
     def save_output(self, name: str, content: bytes) -> None:
-        """Append to an output file."""
-        with self._write, self._poisoning():
-            fd = self._files.get(name)
-            if fd is None:
-                flags = os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
-                fd = os.open(self.folder / OUTPUT / safe(name), flags, 0o600)
-                self._files[name] = fd
-            view = memoryview(content)
-            while view:
-                view = view[os.write(fd, view) :]
+        """Append to an output file, unless another controller follows that command by now."""
+        self._refuse_if_broken()
+        self._refuse_if_taken_over()
+        with self._poisoning():
+            self.outputs.append(name, content)
 
-    def output(self, name: str) -> bytes:
-        """An output file's bytes."""
-        try:
-            return (self.folder / OUTPUT / safe(name)).read_bytes()
-        except FileNotFoundError:
-            return b""
+    def sync_outputs(self, names: Sequence[str]) -> None:
+        """Wait for the disk."""
+        with self._poisoning():
+            self.outputs.sync(names)
 
     def close(self) -> None:
         """Give the run back."""
-        for fd in (*self._files.values(), self._fd, self._lock_fd):
+        for fd in (self._fd, self._lock_fd):
             with contextlib.suppress(OSError):
                 os.close(fd)
-        self._files.clear()
-
-
-def safe(name: str) -> str:
-    """A file name from a token or a unit id."""
-    return re.sub(r"[^A-Za-z0-9._@\[\]-]", "_", name)
 
 
 class FolderStore:
@@ -177,6 +169,10 @@ class FolderStore:
     def folder(self, run: str) -> Path:
         """Where a run lies."""
         return self.root / run
+
+    def outputs(self, run: str) -> OutputFolder:
+        """What its commands printed."""
+        return OutputFolder(self.folder(run) / OUTPUT)
 
     def create(self, plan: Plan) -> FolderJournal:
         """A new run's journal. Raises StoreError."""

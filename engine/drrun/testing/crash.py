@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from drrun.journal.events import Event
+from drrun.journal.outputs import Outputs
 from drrun.model.inventory import Target
 from drrun.ports import Job, JobReport, Journal, Line, Sink, Transport
 from drrun.values import Digest, HostName, Reply
@@ -67,9 +68,14 @@ class CrashingJournal:
         """The inner one's."""
         self.inner.save_output(name, content)
 
-    def output(self, name: str) -> bytes:
+    def sync_outputs(self, names: Sequence[str]) -> None:
+        """No point: as `sync`."""
+        self.inner.sync_outputs(names)
+
+    @property
+    def outputs(self) -> Outputs:
         """The inner one's."""
-        return self.inner.output(name)
+        return self.inner.outputs
 
 
 @dataclass

@@ -8,7 +8,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from drrun.spi import Command, Fact, Host, Predicate, Refused, Repeat, Reply, StepFailed
+from drrun.spi import (
+    VALUE_LIMIT,
+    Command,
+    Fact,
+    Host,
+    Predicate,
+    Refused,
+    Repeat,
+    Reply,
+    StepFailed,
+    TooLarge,
+)
 
 T = TypeVar("T")
 
@@ -121,7 +132,11 @@ class FakeHost:
         for fact, value in (sets or {}).items():
             if not isinstance(value, Predicate):
                 self.answers[fact] = value
-        return returns(reply) if returns is not None else None
+        if returns is None:
+            return None
+        if reply.truncated or len(reply.stdout) > VALUE_LIMIT:
+            raise TooLarge(f"{self.name}: {name} printed {len(reply.stdout)} bytes")
+        return returns(reply)
 
     def put(
         self, name: str, source: Path, dest: str, *, mode: str = "0600", owner: str = ""

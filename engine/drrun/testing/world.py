@@ -208,12 +208,27 @@ class WorldTransport:
 
 
 @dataclass
+class MemoryOutputs:
+    """`drrun.journal.outputs.Outputs` in memory."""
+
+    files: dict[str, bytearray] = field(default_factory=dict)
+
+    def size(self, name: str) -> int:
+        """Its size."""
+        return len(self.files.get(name, b""))
+
+    def read(self, name: str, start: int, size: int) -> bytes:
+        """A range of it."""
+        return bytes(self.files.get(name, b"")[start : start + size])
+
+
+@dataclass
 class MemoryJournal:
     """`drrun.ports.Journal` in memory; every append is a point at which the controller may die."""
 
     world: World
     written: list[Event] = field(default_factory=list)
-    files: dict[str, bytes] = field(default_factory=dict)
+    outputs: MemoryOutputs = field(default_factory=MemoryOutputs)
 
     @property
     def head(self) -> Digest:
@@ -237,11 +252,10 @@ class MemoryJournal:
 
     def save_output(self, name: str, content: bytes) -> None:
         """Append."""
-        self.files[name] = self.files.get(name, b"") + content
+        self.outputs.files.setdefault(name, bytearray()).extend(content)
 
-    def output(self, name: str) -> bytes:
-        """What was saved."""
-        return self.files.get(name, b"")
+    def sync_outputs(self, names: Sequence[str]) -> None:
+        """Memory has no disk to wait for."""
 
 
 @dataclass
@@ -290,6 +304,7 @@ __all__ = [
     "Answers",
     "Crash",
     "MemoryJournal",
+    "MemoryOutputs",
     "StillClock",
     "World",
     "WorldLine",

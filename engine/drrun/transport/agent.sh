@@ -44,6 +44,11 @@ settle() { # onto the disk: these files and directories only, never a global syn
   for one; do [ ! -f "$one" ] || dd if=/dev/null of="$one" conv=notrunc,fsync || return; done
 }
 
+marked() { # CUT, as far as the drains could leave a mark
+  [ ! -e "$J/out.cut" ] || CUT=$((CUT | 1))
+  [ ! -e "$J/err.cut" ] || CUT=$((CUT | 2))
+}
+
 publish() { # file text: the whole text or nothing, and only if nobody was first
   count=$((count + 1))
   printf '%s\n' "$2" >"$1.$NONCE.$count" && ln "$1.$NONCE.$count" "$1" && return
@@ -112,8 +117,8 @@ become() { # the command's process: says who it is, for pid and start time outli
   exec $SESSION $SH "$J/cmd"
 }
 
-drained() { # CUT, HELD: waits two seconds at most, for a daemon may keep the command's stdout
-  tries=0 clock= CUT=0 HELD=0
+drained() { # CUT (1: out, 2: err), HELD: waits two seconds at most: a daemon may keep the stdout
+  tries=0 clock= CUT=0 HELD=0 bit=0
   # An ended one has no descriptors. Mostly both end at once, and a look costs less than a clock.
   while [ -e "/proc/$1/fd/0" ] || [ -e "/proc/$2/fd/0" ]; do
     tries=$((tries + 1))
@@ -122,12 +127,12 @@ drained() { # CUT, HELD: waits two seconds at most, for a daemon may keep the co
     { sleep 2; while alive $$ "$BORN" && kill -USR1 $$; do nap; done; } 7>&- 9>&- &
     clock=$!; break
   done
-  for one; do while [ "$HELD" = 0 ]; do
+  for one; do bit=$((bit + 1)); while [ "$HELD" = 0 ]; do
     wait "$one"
-    case $? in 0) break ;; 1) CUT=1 && break ;; esac
-    [ -e "/proc/$one/fd/0" ] || { CUT=1; break; } # somebody killed it
+    case $? in 0) break ;; 1) CUT=$((CUT | bit)) && break ;; esac
+    [ -e "/proc/$one/fd/0" ] || { CUT=$((CUT | bit)); break; } # somebody killed it
   done; done
-  [ -z "$clock" ] || { trap '' USR1; kill -KILL "$clock"; }
+  [ -z "$clock" ] || { trap '' USR1; kill -KILL "$clock"; marked; } # a held drain tells no code
 }
 
 finish() { # code: drained first, then the exit written where the disk already gave room
@@ -178,14 +183,23 @@ sup() { # base run token epoch timeout-ms durable cap sync session shell boot ut
 
 # ---- the agent: one a channel ------------------------------------------------------------------
 
+weigh() { # OUT, ERR: what is there after all; what is not counts as cut
+  real=$([ ! -e "$J/out" ] || wc -c <"$J/out")
+  [ "$OUT" -le "$((real + 0))" ] || OUT=$((real + 0)) CUT=$((CUT | 1))
+  real=$([ ! -e "$J/err" ] || wc -c <"$J/err")
+  [ "$ERR" -le "$((real + 0))" ] || ERR=$((real + 0)) CUT=$((CUT | 2))
+}
+
 look() { # STATE of the job in $J, from its files
   STATE= CODE= WHY= CUT=0 LATE=0 OUT= ERR=
   if [ -e "$J/exit" ] && read -r CODE OUT ERR CUT LATE HELD <"$J/exit" && number "$CODE"; then
     STATE=exited
+    # The last boot's exit may be on the disk, and not all of what the command printed.
+    read -r where rest <"$J/start" && [ "$where" != "$BOOT" ] && [ -e "$J/cmd" ] && weigh
     return
   fi
   CODE= CUT=0 LATE=0 OUT= ERR=
-  [ ! -e "$J/out.cut" ] && [ ! -e "$J/err.cut" ] || CUT=1
+  marked
   [ ! -e "$J/late" ] || LATE=1
   [ -d "$J" ] || { STATE=absent; return; }
   [ -e "$J/start" ] || { STATE=claimed; return; }

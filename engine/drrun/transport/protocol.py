@@ -56,7 +56,8 @@ class Header:
     code: int | None = None
     size: tuple[int, int] = (0, 0)
     send: tuple[int, int] = (0, 0)
-    truncated: bool = False
+    cut: int = 0
+    """1: stdout was cut, 2: stderr was; 3: both."""
     timed_out: bool = False
     why: str = ""
 
@@ -75,7 +76,8 @@ class Header:
             err=err,
             out_size=self.size[0],
             err_size=self.size[1],
-            truncated=self.truncated,
+            out_cut=bool(self.cut & 1),
+            err_cut=bool(self.cut & 2),
             timed_out=self.timed_out,
         )
 
@@ -91,7 +93,7 @@ def parse_header(line: str) -> Header:
             code=int(fields["code"]) if fields.get("code") else None,
             size=_pair(fields.get("size", "0,0")),
             send=_pair(fields.get("send", "0,0")),
-            truncated=fields.get("cut", "0") != "0",
+            cut=int(fields.get("cut", "0")),
             timed_out=fields.get("late", "0") != "0",
             why=why.strip(),
         )

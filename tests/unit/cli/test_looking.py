@@ -11,7 +11,7 @@ from tests.unit.cli.test_running import run_id
 
 from drrun.cli.tail import Tail
 from drrun.errors import JournalDamaged
-from drrun.store.folder import JOURNAL
+from drrun.store.folder import JOURNAL, FolderStore
 
 
 def test_runs_lists_the_newest_first(desk: Desk) -> None:
@@ -119,3 +119,13 @@ def test_half_a_record_waits_for_its_other_half(desk: Desk) -> None:
     path.write_bytes(whole)
     assert len(tail.news()) == 1
     assert len(first) == whole.count(b"\n") - 1
+
+
+def test_logs_show_what_a_broken_step_type_left(desk: Desk) -> None:
+    """A bug's hint names `drrun logs` for its traceback: there it is, of the unit that was asked for."""
+    run = run_id(desk("failing.yaml").out)
+    FolderStore(desk.folder / "state").outputs(run).append("fail@h2.traceback", b"Traceback \x1b\n")
+    assert "fail@h2: its step type broke\nTraceback \\x1b\n" in desk("logs").out
+    assert "Traceback" not in desk("logs", "--step", "stop").out
+    last = desk("logs", "-o", "json").out.splitlines()[-1]
+    assert json.loads(last)["text"] == "Traceback \x1b\n"

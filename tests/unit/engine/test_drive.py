@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import pytest
 
-from drrun.journal.events import ChangeIntended, ChangeLost, UndoStarted, UnitFinished
+from drrun.journal.events import (
+    ChangeFinished,
+    ChangeIntended,
+    ChangeLost,
+    Event,
+    UndoStarted,
+    UnitFinished,
+)
 from drrun.ports import JobReport, JobState
-from drrun.testing.world import Answers, Crash, World
+from drrun.testing.world import Answers, Crash, MemoryJournal, World
 from drrun.values import HostName
 
 from .conftest import Bench, compiled
@@ -69,6 +78,17 @@ def _touches() -> int:
     return made.world.touches
 
 
+def assert_each_output_is_kept_once(made: Bench) -> None:
+    """However often its controller died, a command's output is there, each byte once."""
+    sent = {e.token: e.preview for e in made.journal.written if isinstance(e, ChangeIntended)}
+    for event in made.journal.written:
+        if isinstance(event, ChangeFinished):
+            _, key, value = sent[event.token].split()
+            kept = bytes(made.journal.outputs.files[f"{event.token}.out"])
+            assert kept == f"{key} is {value}\n".encode()
+            assert (event.stdout, event.out_size) == (hashlib.sha256(kept).hexdigest(), len(kept))
+
+
 @pytest.mark.parametrize("fuse", range(_touches()))
 def test_killed_anywhere_and_resumed_it_ends_as_a_clean_run(fuse: int) -> None:
     """Killed at each append and each effect, then resumed: same end state, each effect once."""
@@ -81,6 +101,7 @@ def test_killed_anywhere_and_resumed_it_ends_as_a_clean_run(fuse: int) -> None:
         assert made.drive().exit_code == 0
     assert set(made.world.effects.values()) == {1}
     assert len(made.world.effects) == 9
+    assert_each_output_is_kept_once(made)
     assert not made.world.locks  # a finished run holds no host, wherever its controller died
 
 
@@ -330,3 +351,28 @@ def test_an_orphan_job_is_followed_until_it_is_lost_or_exits(bench: Make) -> Non
         patch.setattr(WorldLine, "launch", first_running)
         assert made.drive().exit_code == 0
     assert seen == [JobState.EXITED]
+
+
+@dataclass
+class DiskJournal(MemoryJournal):
+    """A journal whose outputs reach the disk only when they are told to."""
+
+    synced: set[str] = field(default_factory=set)
+
+    def sync_outputs(self, names: Sequence[str]) -> None:
+        """On the disk now."""
+        self.synced |= set(names)
+
+    def append(self, event: Event, *, durable: bool) -> None:
+        """A result may only be written when its output is safe: the host forgets both together."""
+        if isinstance(event, ChangeFinished):
+            assert f"{event.token}.out" in self.synced
+        super().append(event, durable=durable)
+
+
+def test_output_is_on_disk_before_the_result_is_written(bench: Make) -> None:
+    """The result lets the host forget what the command printed."""
+    made = bench(THREE)
+    made.journal = DiskJournal(made.world)
+    assert made.drive().exit_code == 0
+    assert len(made.journal.synced) == len(made.of(ChangeFinished)) == 9

@@ -117,8 +117,38 @@ def test_a_controller_whose_run_was_taken_over_cannot_write(tmp_path: Path) -> N
     _, new = store.take_over(run)
     with pytest.raises(TakenOver):
         old.append(Noted(unit=UnitId("a@h1"), text="too late"), durable=True)
+    with pytest.raises(TakenOver):
+        old.save_output("c-1.out", b"too late as well")
     new.append(Noted(unit=UnitId("a@h1"), text="by the new one"), durable=True)
     new.close()
     old.close()
     texts = [e.text for e in store.load("r-test").events if isinstance(e, Noted)]
     assert texts[-2:] == ["by the old one", "by the new one"]
+
+
+def test_outputs_cost_no_descriptors(tmp_path: Path) -> None:
+    """A run of thousands of commands that print keeps no file open for each of them."""
+    journal = FolderStore(tmp_path).create(compiled(STEP))
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for number in range(50):
+        journal.save_output(f"c-{number}.out", b"one ")
+        journal.save_output(f"c-{number}.out", b"two")
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert journal.outputs.size("c-7.out") == 7
+    assert journal.outputs.read("c-7.out", 2, 3) == b"e t"
+    assert (journal.outputs.size("c-none.out"), journal.outputs.read("c-none.out", 0, 9)) == (
+        0,
+        b"",
+    )
+    journal.close()
+
+
+def test_an_output_that_cannot_be_written_poisons_the_journal(tmp_path: Path) -> None:
+    """What a command printed is evidence as its end is: nothing more is started without it."""
+    journal = FolderStore(tmp_path).create(compiled(STEP))
+    journal.outputs.path("c-1.out").symlink_to("/dev/full")
+    with pytest.raises(StoreError, match="No space left"):
+        journal.save_output("c-1.out", b"x")
+    with pytest.raises(StoreError):
+        journal.append(Noted(unit=UnitId("a@h1"), text="refused"), durable=True)
+    journal.close()

@@ -292,3 +292,11 @@ def test_a_test_is_one_expression(expression: str) -> None:
 def test_reading_is_remembered() -> None:
     """The same text is parsed once."""
     assert read("{{ inputs.count }}") is read("{{ inputs.count }}")
+
+
+@pytest.mark.parametrize("text", [r"{{ '\0' }}", r"a {{ '\x00' }} b", "{{ inputs.binary }}"])
+def test_a_nul_byte_is_not_rendered(text: str) -> None:
+    """Whether it is written in the template or comes with a value: no command could carry it."""
+    with pytest.raises(TemplateError, match="NUL byte") as caught:
+        render({"argv": ["echo", text]}, {"inputs": {"binary": "a\0b"}})
+    assert (caught.value.code, caught.value.where) == ("nul-byte", ("argv", 1))

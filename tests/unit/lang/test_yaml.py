@@ -180,3 +180,22 @@ def test_a_long_line_is_shown_in_part() -> None:
     """A line of thousands of characters does not fill the screen."""
     shown = render(parse("[" * 3000, "f.yaml").diagnostics)
     assert max(map(len, shown.splitlines())) < 200
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        (r'a: "\0"', ["1:5"]),
+        (r'a: "x\x00y"', ["1:6"]),
+        (r'a: [b, "\u0000"]', ["1:9"]),
+        (r'a: "\U00000000"', ["1:5"]),
+        ('a: "x\\\\\n  y \\0"\n', ["2:5"]),
+        (r'"k\0": "\0"', ["1:3", "1:9"]),
+        (r'a: "\\0"', []),
+        (r"a: '\0'", []),
+        ("a: |\n  printf '\\0'\n", []),
+    ],
+)
+def test_a_nul_byte_is_a_mistake_where_it_is_written(text: str, places: list[str]) -> None:
+    """No command, path or variable can carry one; the two characters in a script are something else."""
+    assert found(text) == [f"{place} nul-byte" for place in places]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import threading
-from pathlib import Path
 
 from inline_snapshot import snapshot
 from rich.console import Console
@@ -14,6 +13,7 @@ from drrun.cli.live import LiveView
 from drrun.cli.terminal import Terminal
 from drrun.journal.events import UndoStarted, UnitFinished, UnitStarted
 from drrun.report.board import Board
+from drrun.testing.world import MemoryOutputs
 from drrun.values import Outcome, UnitId
 
 STEPS = """
@@ -70,13 +70,15 @@ def test_undoing_is_told_as_undoing() -> None:
     assert board.footer(61, stopping=True).startswith("undoing · 1m01s")
 
 
-def test_the_live_view_draws_steps_hosts_and_last_words(tmp_path: Path) -> None:
+def test_the_live_view_draws_steps_hosts_and_last_words() -> None:
     """What is under way is drawn with its hosts, their seconds, and a footer that says ^C."""
     board = Board(compiled(STEPS))
     board.take(started("stop@h1"), 0)
     board.take(started("stop@h2"), 1)
     console = Console(file=io.StringIO(), width=70, height=20)
-    view = LiveView(Terminal(), board, 0.0, threading.Event(), tmp_path, console, clock=lambda: 4.0)
+    view = LiveView(
+        Terminal(), board, 0.0, threading.Event(), MemoryOutputs(), console, clock=lambda: 4.0
+    )
     with console.capture() as captured:
         console.print(view.draw())
     assert captured.get() == snapshot("""\

@@ -23,6 +23,7 @@ from drrun.journal.events import (
 from drrun.report import html, junit, markdown, text
 from drrun.report.outage import away, goals, missed, outage
 from drrun.report.story import Story
+from drrun.testing.world import MemoryOutputs
 from drrun.values import Digest, HostName, Json, Outcome, RunId, UnitId
 
 STEPS = """
@@ -178,7 +179,7 @@ def test_a_lost_result_is_shown_with_its_command() -> None:
         ),
         (21, RunFinished(status="waiting", exit_code=6, why="stop@h1: not known")),
     )
-    assert text.failure(story, lambda _: b"") == snapshot("""\
+    assert text.failure(story, MemoryOutputs()) == snapshot("""\
 ? 1 stop@h1 unknown: not known
   --> test.yaml:8
   h1 set: its end is not known: the host was rebooted since
@@ -189,7 +190,7 @@ def test_a_lost_result_is_shown_with_its_command() -> None:
         drrun abort r-test --undo                                               undo stop
         drrun report r-test                                                     the whole record\
 """)
-    assert 'errors="1"' in junit.suite(story, lambda _: b"")
+    assert 'errors="1"' in junit.suite(story, MemoryOutputs())
 
 
 def test_a_unit_that_waits_for_a_person_is_not_called_unknown() -> None:
@@ -200,7 +201,7 @@ def test_a_unit_that_waits_for_a_person_is_not_called_unknown() -> None:
         (2, RunFinished(status="waiting", exit_code=6, why="asks")),
     )
     assert story.phases[0].outcome == "waiting"
-    assert "drrun resolve" not in text.failure(story, lambda _: b"")
+    assert "drrun resolve" not in text.failure(story, MemoryOutputs())
 
 
 def test_the_end_screen() -> None:
@@ -226,14 +227,14 @@ def test_the_end_screen() -> None:
 
 def test_changes_are_told_with_before_and_after() -> None:
     """The change table has each fact's value before and as it was read again after."""
-    assert f"{FACT}: running → stopped" in markdown.page(whole(), lambda _: b"")
+    assert f"{FACT}: running → stopped" in markdown.page(whole(), MemoryOutputs())
 
 
 def test_a_page_of_a_run_that_never_began_is_a_page() -> None:
     """No event at all still makes every format."""
     story = Story.of(compiled(STEPS), ())
-    assert "Nothing was started" in html.page(story, lambda _: b"")
+    assert "Nothing was started" in html.page(story, MemoryOutputs())
     assert story.status == "not started"
-    junit.suite(story, lambda _: b"")
-    markdown.page(story, lambda _: b"")
+    junit.suite(story, MemoryOutputs())
+    markdown.page(story, MemoryOutputs())
     text.status(story)

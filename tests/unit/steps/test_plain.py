@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 from tests.unit.steps.recorded_answers import said
 
-from drrun.spi import Done, DoneChange, Refused, Repeat, Reply, StepFailed
+from drrun.spi import Done, DoneChange, Refused, Repeat, Reply, Step, StepFailed
 from drrun.testing import FakeHost
 from drrun_steps import command, copy, file, http, human, script, wait
 from drrun_steps.host import HostListening
@@ -141,3 +143,65 @@ def test_a_person_must_say_the_word() -> None:
     assert human.Confirm(question="drained?").run(host) == {"answer": "yes"}
     with pytest.raises(Refused, match="drained"):
         human.Confirm(question="drained?").run(FakeHost("controller", says="no"))
+
+
+@pytest.mark.parametrize("printed", [b"x" * 65_537, b"\xff" * 65_537])
+def test_too_much_output_is_no_value(printed: bytes) -> None:
+    """The step succeeds, a note says so, and there is nothing that a later step could take for all of it."""
+    for step in (command.Run(argv=("x",)), script.Script(text="x")):
+        host = FakeHost("h", replies={"run": Reply(0, printed, b"")})
+        assert step.run(host) == {}
+        assert host.notes == ["no `stdout` to refer to: h: run printed 65537 bytes"]
+        whole = FakeHost("h", replies={"run": Reply(0, b"x" * 65_536, b"")})
+        assert step.run(whole) == {"stdout": "x" * 65_536}
+
+
+@pytest.mark.parametrize(
+    ("step", "fields", "where"),
+    [
+        (command.Run, {"argv": ["echo", "x" * 131_072]}, ("argv", 1)),
+        (command.Run, {"argv": ["echo", "ü" * 65_536]}, ("argv", 1)),
+        (command.Run, {"argv": ["x"], "check": ["x" * 131_072]}, ("check", 0)),
+        (script.Script, {"text": "x", "env": {"VALUE": "x" * 131_066}}, ("env",)),
+    ],
+)
+def test_what_no_program_can_be_given_is_refused(
+    step: type[Step], fields: Mapping[str, object], where: tuple[str | int, ...]
+) -> None:
+    """Linux takes 128 KiB in one argument or variable: one byte more is a mistake of the runbook."""
+    with pytest.raises(ValidationError, match="no program more than 131072") as caught:
+        step.model_validate(fields)
+    assert caught.value.errors()[0]["loc"] == where
+
+
+@pytest.mark.parametrize("words", [["printf", "%s", "x" * 131_071], ["printf", "%s", "ü" * 65_535]])
+def test_the_largest_argument_arrives(words: list[str]) -> None:
+    """The limit is the kernel's own, to the byte."""
+    command.Run.model_validate({"argv": words})
+    host = FakeHost("h")
+    command.Run(argv=tuple(words)).run(host)
+    sent = host.changes[0].command.script().replace(b"printf", b"/usr/bin/printf", 1)
+    done = subprocess.run(["/bin/sh"], input=sent, capture_output=True, check=True)
+    assert done.stdout.decode() == words[2]
+
+
+def test_the_largest_variable_arrives() -> None:
+    """The limit is the kernel's own, to the byte."""
+    host = FakeHost("h")
+    value = "x" * 131_065
+    script.Script.model_validate({"text": "printenv VALUE", "env": {"VALUE": value}}).run(host)
+    sent = host.changes[0].command.script()
+    done = subprocess.run(["/bin/sh"], input=sent, capture_output=True, check=True)
+    assert done.stdout.decode() == f"{value}\n"
+
+
+def test_a_check_may_print_what_it_likes() -> None:
+    """Only its exit is an answer: nothing of a flood on stdout comes back."""
+    for ask in (CommandCheck(("yes",)).ask(), script.ScriptCheck("yes").ask()):
+        done = subprocess.run(
+            ["/bin/sh"],
+            input=ask.script().replace(b"yes", b"echo yes"),
+            capture_output=True,
+            check=True,
+        )
+        assert done.stdout == b""

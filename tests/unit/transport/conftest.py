@@ -10,7 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -145,8 +145,8 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running_sshd(folder: Path, *options: str) -> Iterator[Sshd]:
-    """Start sshd in the foreground and wait until it listens."""
+def running_sshd(folder: Path, *options: str, within: Sequence[str] = ()) -> Iterator[Sshd]:
+    """Start sshd in the foreground, by the command `within`, and wait until it listens."""
     program = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/sbin")
     if program is None:
         pytest.skip("sshd is not installed: apt-get install openssh-server")
@@ -174,7 +174,7 @@ def running_sshd(folder: Path, *options: str) -> Iterator[Sshd]:
     (folder / "config").write_text("\n".join(config) + "\n")
     log = (folder / "log").open("wb")
     process = subprocess.Popen(
-        [program, "-D", "-e", "-f", str(folder / "config")],
+        [*within, program, "-D", "-e", "-f", str(folder / "config")],
         stderr=log,
         stdin=subprocess.DEVNULL,
         start_new_session=True,

@@ -300,19 +300,27 @@ def test_output_may_be_anything(line: ShellLine, jobs: Jobs) -> None:
     job = jobs(b"printf '\\000\\377\\n\\nstate=exited why=\\n'\nhead -c 1500000 /dev/zero\n")
     report = finish(line, job)
     first = b"\0\xff\n\nstate=exited why=\n"
-    assert report.out_size == len(first) + 1_500_000 or report.truncated
+    assert report.out_size == len(first) + 1_500_000 or report.out_cut
     assert report.out[: len(first)] == first
     rest = line.poll(job.run, job.token, out_from=len(report.out))
     assert set(rest.out) <= {0}
     assert line.poll(job.run, job.token, out_from=3).out.startswith(b"\nstate")
 
 
-def test_a_flood_is_cut_and_harms_nobody(lines: Lines, shell: tuple[str, ...], jobs: Jobs) -> None:
-    """Beyond its cap a stream is dropped and said to be; the command sees no error."""
-    line = lines(shell, cap=65536)
-    report = finish(line, jobs(b"head -c 2000000 /dev/zero && echo good >&2\n"))
-    assert (report.code, report.truncated, report.err) == (0, True, b"good\n")
-    assert report.out_size <= 65536
+@pytest.mark.parametrize("where", ["out", "err", "both"])
+def test_a_flood_is_cut_exactly_and_harms_nobody(
+    lines: Lines, shell: tuple[str, ...], jobs: Jobs, where: str
+) -> None:
+    """Each stream is kept up to its cap, byte for byte, its cut is named; the command is unhurt."""
+    line, cap = lines(shell, cap=65536), 65536
+    sends = {"out": "", "err": ">&2", "both": "| tee /dev/stderr"}[where]
+    text = "".join(f"{n:06}\n" for n in range(200_000)).encode()
+    report = finish(line, jobs(f"seq -f %06.0f 0 199999 {sends} && echo good\n".encode()))
+    assert report.code == 0
+    assert (report.out_cut, report.err_cut) == (where != "err", where != "out")
+    assert report.out == (b"good\n" if where == "err" else text[:cap])
+    assert report.err == (b"" if where == "out" else text[:cap])
+    assert (report.out_size, report.err_size) == (len(report.out), len(report.err))
 
 
 def test_a_full_disk_does_not_change_a_command(
@@ -325,7 +333,7 @@ def test_a_full_disk_does_not_change_a_command(
         pytest.skip("needs root that may mount a tmpfs")
     try:
         report = finish(lines(shell), jobs(b"head -c 900000 /dev/zero && exit 8\n"))
-        assert (report.state, report.code, report.truncated) == (JobState.EXITED, 8, True)
+        assert (report.state, report.code, report.out_cut) == (JobState.EXITED, 8, True)
         with contextlib.suppress(OSError), (base / "filler").open("ab", buffering=0) as filler:
             while True:
                 filler.write(b"x" * 512)
@@ -333,6 +341,24 @@ def test_a_full_disk_does_not_change_a_command(
         assert refused.state in {JobState.ABANDONED, JobState.CLAIMED}
     finally:
         subprocess.run(["umount", "-l", str(base)], check=True)
+
+
+def test_output_that_a_power_cut_took_is_said(
+    lines: Lines, shell: tuple[str, ...], jobs: Jobs, base: Path
+) -> None:
+    """The exit was on the disk, the output only in part: the code counts, the rest is told as cut."""
+    job = jobs(b"printf 12345; printf 123456789 >&2; exit 6\n")
+    assert finish(lines(shell), job).code == 6
+    os.truncate(base / job.run / job.token / "out", 2)
+    (base / job.run / job.token / "err").unlink()
+    report = lines(shell, boot_id="another").poll(job.run, job.token)
+    assert (report.state, report.code) == (JobState.EXITED, 6)
+    assert (report.out, report.out_size, report.out_cut) == (b"12", 2, True)
+    assert (report.err, report.err_size, report.err_cut) == (b"", 0, True)
+    again = jobs(b"printf 12345; exit 6\n")
+    finish(lines(shell), again)
+    report = lines(shell, boot_id="another").poll(again.run, again.token)
+    assert (report.code, report.out, report.out_cut) == (6, b"12345", False)
 
 
 def test_a_daemon_does_not_hold_the_exit(line: ShellLine, jobs: Jobs) -> None:
@@ -515,4 +541,4 @@ def test_a_killed_drain_is_said(line: ShellLine, jobs: Jobs, base: Path, tmp_pat
             os.kill(pid, signal.SIGKILL)
         writer.write("go\n")
     report = line.poll(job.run, job.token, wait=15)
-    assert (report.code, report.truncated) == (5, True)
+    assert (report.code, report.out_cut, report.err_cut) == (5, True, True)

@@ -83,7 +83,7 @@ def test_an_answer_is_found_behind_noise() -> None:
     found = split_answer(noise + line + b"1234ee", "N")
     assert found is not None
     header, start = found
-    assert header == Header("exited", "b", 3, (10, 2), (4, 2), True, True, "")
+    assert header == Header("exited", "b", 3, (10, 2), (4, 2), 1, True, "")
     assert (noise + line + b"1234ee")[start:] == b"1234ee"
 
 
@@ -100,7 +100,14 @@ def test_reports() -> None:
     )
     report = header.report(b"o", b"")
     assert (report.state, report.code, report.why) == (JobState.LOST, None, "killed by =x")
-    assert (report.out, report.out_size, report.truncated) == (b"o", 1, False)
+    assert (report.out, report.out_size, report.out_cut, report.err_cut) == (b"o", 1, False, False)
+
+
+@pytest.mark.parametrize("cut", range(4))
+def test_which_stream_was_cut(cut: int) -> None:
+    """One bit for each stream."""
+    report = parse_header(f"state=exited boot=b code=0 cut={cut} why=").report(b"", b"")
+    assert (report.out_cut, report.err_cut) == (bool(cut & 1), bool(cut & 2))
 
 
 @pytest.mark.parametrize(
