@@ -21,7 +21,6 @@ from drrun.model.runbook import Duration, Flag, Whole
 from drrun.model.spec import FactRef, Rule
 from drrun.values import (
     CONTROLLER,
-    VALUE_LIMIT,
     Command,
     Effect,
     Json,
@@ -341,7 +340,6 @@ class GroupStep(Step, ABC):
 __all__ = [
     "CHANGED",
     "CONTROLLER",
-    "VALUE_LIMIT",
     "Command",
     "Done",
     "DoneChange",

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from drrun.spi import (
-    VALUE_LIMIT,
     Command,
     Fact,
     Host,
@@ -20,6 +19,7 @@ from drrun.spi import (
     StepFailed,
     TooLarge,
 )
+from drrun.values import VALUE_LIMIT
 
 T = TypeVar("T")
 
