@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from drrun.errors import ConnectError, DrrunError, Fenced, HostKeyError, StepFailed
@@ -52,7 +52,6 @@ class Follower:
     out: int = 0
     err: int = 0
     patience: float = UNREACHED
-    report: JobReport = field(default_factory=lambda: JobReport(JobState.ABSENT, ""))
 
     def launch(self, job: Job) -> JobReport:
         """Launch and follow to the end. The token makes a second send harmless."""
@@ -76,7 +75,7 @@ class Follower:
 
     def _to_end(self, job: Job, report: JobReport) -> JobReport:
         while True:
-            self._keep(report)
+            report = self._kept(report)
             if report.state is JobState.EXITED:
                 if self._complete(report):
                     return report
@@ -115,12 +114,14 @@ class Follower:
             case _:
                 return Lost("its folder is gone from the host")
 
-    def _keep(self, report: JobReport) -> None:
+    def _kept(self, report: JobReport) -> JobReport:
+        """The report without its output, which is saved: many units follow a job at once."""
         for stream, block in (("out", report.out), ("err", report.err)):
             if block:
                 self.save(stream, block)
         self.out += len(report.out)
         self.err += len(report.err)
+        return replace(report, out=b"", err=b"")
 
     def _complete(self, report: JobReport) -> bool:
         return self.out >= report.out_size and self.err >= report.err_size

@@ -106,15 +106,13 @@ class AgentShell:
             self._seen += self._more(deadline)
         header, start = found
         out_size, err_size = header.send
-        parts = [self._seen[start:]]
-        missing = out_size + err_size - len(parts[0])
-        while missing > 0:
-            parts.append(self._more(deadline))
-            missing -= len(parts[-1])
-        body = b"".join(parts)
         end = out_size + err_size
-        self._seen = body[end:]
-        return header, body[:out_size], body[out_size:end]
+        body = bytearray(self._seen[start:])
+        while len(body) < end:
+            body += self._more(deadline)
+        with memoryview(body) as view:  # many agents do this at once: one copy, not three
+            self._seen = bytes(view[end:])
+            return header, bytes(view[:out_size]), bytes(view[out_size:end])
 
     def _more(self, deadline: Deadline) -> bytes:
         while (got := self._process.receive(deadline)) is not None:

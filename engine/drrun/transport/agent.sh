@@ -321,7 +321,7 @@ launch() { # epoch timeout-ms durable cap size witness [wait-ms coding], then th
     begin "${7:-0}" "$B" "$run" "$token" "$1" "$2" "$3" "$4" "$SYNC" "$SESSION" "$SH" "$BOOT"
     state
   fi
-  answer 0 0 1048576
+  answer 0 0 524288
 }
 
 stop() { # grace-ms

@@ -98,7 +98,7 @@ class ShellLine:
     def poll(
         self, run: str, token: str, *, out_from: int = 0, err_from: int = 0, wait: float = 0
     ) -> JobReport:
-        """The state and at most 1 MiB a stream of new output.
+        """The state and at most 512 KiB a stream of new output.
 
         With `wait`, answers as soon as the job has ended, else when that time is over; output
         alone does not wake it, so that a chatty command costs no storm of polls.

@@ -18,7 +18,7 @@ from drrun.ports import Job, JobReport, JobState
 OUTPUT_CAP = 64 << 20
 """Bytes of a stream that a host keeps of one job."""
 
-PAGE = 1 << 20
+PAGE = 1 << 19
 """Bytes of a stream that one answer carries."""
 
 CODED_LIMIT = 800

@@ -11,10 +11,16 @@ from tests.unit.engine.conftest import compiled
 
 from drrun.cli.live import LiveView
 from drrun.cli.terminal import Terminal
-from drrun.journal.events import UndoStarted, UnitFinished, UnitStarted
+from drrun.journal.events import (
+    ChangeFinished,
+    ChangeIntended,
+    UndoStarted,
+    UnitFinished,
+    UnitStarted,
+)
 from drrun.report.board import Board
 from drrun.testing.world import MemoryOutputs
-from drrun.values import Outcome, UnitId
+from drrun.values import Digest, HostName, Outcome, UnitId
 
 STEPS = """
 - id: stop
@@ -85,3 +91,44 @@ def test_the_live_view_draws_steps_hosts_and_last_words() -> None:
 ▶ 1 stop  4.0s  h1 ⠋ 4.0s  h2 ⠋ 3.0s  \n\
 0/2 steps · 4.0s · ^C stops safely ───────────────────────────────────
 """)
+
+
+def test_last_words_are_drawn_and_a_cut_is_left_on_the_screen() -> None:
+    """While a command runs its last line is shown, safe; what was cut of it stays when it ended."""
+    board, outputs = (
+        Board(compiled(STEPS)),
+        MemoryOutputs({"c-1.out": bytearray(b"one\n\x1b[2Jtwo\xff")}),
+    )
+    where = {"unit": UnitId("stop@h1"), "attempt": 1, "ordinal": 1, "name": "set", "token": "c-1"}
+    board.take(started("stop@h1"), 0)
+    board.take(
+        ChangeIntended(
+            **where,  # type: ignore[arg-type]
+            host=HostName("h1"),
+            asked=Digest(""),
+            epoch=1,
+            boot_id="b",
+            preview="x",
+        ),
+        0,
+    )
+    console = Console(file=io.StringIO(), width=70, height=20)
+    view = LiveView(Terminal(), board, 0.0, threading.Event(), outputs, console, clock=lambda: 4.0)
+    with console.capture() as captured:
+        console.print(view.draw())
+    assert "    h1 set│ \\x1b[2Jtwo\\xff" in captured.get()
+    left = board.take(
+        ChangeFinished(
+            **where,  # type: ignore[arg-type]
+            host=HostName("h1"),
+            code=0,
+            stdout=Digest(""),
+            stderr=Digest(""),
+            out_size=5,
+            err_size=6,
+            out_cut=True,
+            err_cut=True,
+        ),
+        1,
+    )
+    assert left == ["    h1│ set was cut: stdout after 5 bytes, stderr after 6 bytes"]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.transport.site import Site, a_site
+from tests.unit.transport.site import Said, Site, a_site
 
 from drrun.journal.events import ChangeIntended
 from drrun.ports import Job, JobState
@@ -28,6 +28,7 @@ pytestmark = pytest.mark.sshd
 GIGABYTE = 1_000_000_000
 PEAK = 150
 """MB that a controller may take at its peak."""
+FORMATS = ("text", "md", "json", "html", "junit")
 
 
 @pytest.fixture(scope="module", name="place")
@@ -71,40 +72,73 @@ FLOODS: Mapping[str, Callable[[Path, bytes], tuple[str, bytes]]] = {
 """What prints a gigabyte, and the part of it that is kept."""
 
 
+@pytest.fixture(name="figure")
+def _figure(capsys: pytest.CaptureFixture[str]) -> Callable[[str, Said], None]:
+    """Prints a command's peak whatever is captured, and holds it to the limit."""
+
+    def tell(what: str, said: Said) -> None:
+        with capsys.disabled():
+            print(f"\n{what}: {said.peak:.0f} MB at its peak (limit {PEAK})", end="")
+        assert said.peak <= PEAK
+
+    return tell
+
+
+Figure = Callable[[str, Said], None]
+
+
 @pytest.mark.parametrize("kind", FLOODS)
-def test_a_gigabyte_of_output(site: Site, kind: str) -> None:
+def test_a_gigabyte_of_output(site: Site, kind: str, figure: Figure) -> None:
     """The command succeeds, the controller stays small, what is kept is exact, and the cut is said."""
     text, expected = FLOODS[kind](*block(site, 4_000_000))
     said = site.drrun(site.steps(script(f"{text}\necho done >&2")), "--yes")
     assert said.code == 0, said.err
     [done] = site.finished
-    assert hashlib.sha256(site.kept(done)).digest() == hashlib.sha256(expected).digest()
-    assert (done.out_size, done.out_cut, done.err_size, done.err_cut) == (
-        OUTPUT_CAP,
-        True,
-        5,
-        False,
-    )
-    assert done.stdout == hashlib.sha256(expected).hexdigest()
-    print(f"{kind}: drrun took {said.peak:.0f} MB at its peak")
-    assert said.peak <= PEAK
+    sha256 = hashlib.sha256(expected).hexdigest()
+    assert (done.stdout, hashlib.sha256(site.kept(done)).hexdigest()) == (sha256, sha256)
+    assert (done.out_size, done.out_cut) == (OUTPUT_CAP, True)
+    assert (site.kept(done, "err"), done.err_cut) == (b"done\n", False)
     cut = f"stdout after {OUTPUT_CAP} bytes"
     assert f'cut="{cut}"' in said.err
     assert f"! cut  h1 s1.run: {cut}; what came after was not kept" in said.out
-    for words in (
-        ["logs"],
-        ["report"],
-        ["report", "--format", "md"],
-        ["report", "--format", "html"],
-    ):
-        told = site.drrun(*words)
-        print(f"{kind}: drrun {' '.join(words)} took {told.peak:.0f} MB")
-        assert (told.code, told.peak <= PEAK) == (0, True)
-        assert cut in told.out
+    figure(f"1 GB, {kind}: drrun", said)
+    told = site.drrun("logs")
+    assert told.out.endswith(f"stderr: done\n! cut: {cut}; what came after that was not kept\n")
+    figure(f"1 GB, {kind}: drrun logs", told)
     told = site.drrun("logs", "--output", "json")
-    print(f"{kind}: drrun logs --output json took {told.peak:.0f} MB")
-    assert (told.code, told.peak <= PEAK) == (0, True)
     assert told.out.endswith('", "stderr": "done\\n", "intact": true}\n')
+    figure(f"1 GB, {kind}: drrun logs --output json", told)
+
+
+def test_every_report_of_a_gigabyte_says_its_cut(site: Site, figure: Figure) -> None:
+    """And a failed command's last kept words are shown as what they are."""
+    text, _ = FLOODS["lines"](*block(site, 1))
+    said = site.drrun(site.steps(script(f"{text}\nexit 9")), "--yes")
+    cut = f"stdout after {OUTPUT_CAP} bytes"
+    assert said.code == 1
+    assert f"h1 run was cut: {cut}" in said.err
+    lines = OUTPUT_CAP // 25 + 1
+    assert f"h1 run stdout (3 of {lines}):\n    all is well on this host\n" in said.err
+    figure("1 GB, failed: drrun", said)
+    for words in (["status"], *(["report", "--format", kind] for kind in FORMATS)):
+        told = site.drrun(*words)
+        assert told.code == 0, told.err
+        assert cut in told.out or '"stdout_cut": true' in told.out
+        figure(f"1 GB, failed: drrun {' '.join(words)}", told)
+
+
+def test_sixteen_hosts_at_once(site: Site, figure: Figure) -> None:
+    """As many as are followed at a time, each flooding both streams: blocks, not outputs, are held."""
+    names = [f"h{n}" for n in range(1, 17)]
+    inventory = site.folder / "inventory.yaml"
+    hosts = ", ".join(f"{name}: {{address: 127.0.0.1}}" for name in names)
+    text = inventory.read_text().replace("h1: {address: 127.0.0.1}", hosts)
+    inventory.write_text(text.replace("[h1]", f"[{', '.join(names)}]"))
+    flood = "head -c 20000000 /dev/zero; head -c 20000000 /dev/zero >&2"
+    said = site.drrun(site.steps(script(flood)), "--yes")
+    assert said.code == 0, said.err
+    assert [done.out_size + done.err_size for done in site.finished] == [40_000_000] * 16
+    figure("16 hosts, 40 MB each: drrun", said)
 
 
 # --- going on with an output -------------------------------------------------------------------

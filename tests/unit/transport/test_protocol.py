@@ -47,7 +47,7 @@ def test_other_requests() -> None:
         protocol.release("run-1", 4).line,
     ]
     assert lines == [
-        f"poll run-1 {TOKEN} 5 0 250 1048576",
+        f"poll run-1 {TOKEN} 5 0 250 524288",
         f"abandon run-1 {TOKEN} 4",
         f"kill run-1 {TOKEN} 5000",
         f"ack run-1 {TOKEN}",
