@@ -93,8 +93,10 @@ class Site:
                 stderr=said,
             ) as process,
         ):
-            yield process
-            process.kill()
+            try:
+                yield process
+            finally:
+                process.kill()
 
     def drrun(self, *words: object) -> Said:
         """Run drrun to its end. Its output goes by way of files: it may be large."""
@@ -148,9 +150,8 @@ def last(path: Path) -> str:
 @contextlib.contextmanager
 def a_site(folder: Path) -> Iterator[Site]:
     """Everything for whole runs, up and ready."""
-    within, enter = _apart(folder)
     (folder / "sshd").mkdir()
-    with running_sshd(folder / "sshd", within=within) as sshd:
+    with _apart(folder) as (within, enter), running_sshd(folder / "sshd", within=within) as sshd:
         (folder / "inventory.yaml").write_text(
             "drrun_inventory: 1\nname: site\n"
             f'ssh: {{user: {sshd.user}, port: "{sshd.port}", identity: {sshd.folder}/user, '
@@ -160,16 +161,24 @@ def a_site(folder: Path) -> Iterator[Site]:
         yield Site(folder, sshd, tuple(word.format(pid=sshd.process.pid) for word in enter))
 
 
-def _apart(folder: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+@contextlib.contextmanager
+def _apart(folder: Path) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
     """The commands that begin, and that enter, a view of the file system with its own BASE."""
     if os.geteuid():
-        return (), ()
+        yield (), ()
+        return
     if not shutil.which("unshare") or not shutil.which("nsenter"):
         pytest.skip("needs unshare and nsenter: apt-get install util-linux")
+    known = BASE.exists()
     BASE.mkdir(parents=True, exist_ok=True, mode=0o700)
     (folder / "base").mkdir(mode=0o700)
     script = f'mount --bind "{folder}/base" {BASE} && exec "$@"'
-    return (
-        ("unshare", "--mount", "sh", "-c", script, "sh"),
-        ("nsenter", "--mount=/proc/{pid}/ns/mnt", "--"),
-    )
+    try:
+        yield (
+            ("unshare", "--mount", "sh", "-c", script, "sh"),
+            ("nsenter", "--mount=/proc/{pid}/ns/mnt", "--"),
+        )
+    finally:
+        if not known:
+            with contextlib.suppress(OSError):
+                BASE.rmdir()
