@@ -26,9 +26,9 @@ def sizes(lab: Lab) -> list[int]:
 def fill(lab: Lab) -> str:
     """Write one key again and again until etcd refuses: history, which compaction can free."""
     script = (
+        f"put() {{ {rehearsal.ETCDCTL} put junk; }}\n"
         "v=$(head -c 500000 /dev/zero | tr '\\0' x)\n"
-        f'for i in $(seq 200); do printf %s "$v" | {rehearsal.ETCDCTL} put junk >/dev/null 2>/tmp/e '
-        "|| { cat /tmp/e; break; }; done"
+        'for i in $(seq 200); do printf %s "$v" | put >/dev/null 2>/tmp/e || { cat /tmp/e; break; }; done'
     )
     return lab.ssh("cp1", script, timeout=120).stdout
 
@@ -36,13 +36,13 @@ def fill(lab: Lab) -> str:
 def test_an_etcd_without_space_writes_again(fresh: Lab, operator: Operator, matrix: Matrix) -> None:
     """A6: the alarm NOSPACE is raised by real writes; afterwards it is gone and writes are taken."""
     quota = f"echo 'ETCD_QUOTA_BACKEND_BYTES={QUOTA}' >>/etc/default/etcd"
-    rehearsal.each(fresh, f"{quota}; systemctl restart --no-block etcd", MEMBERS)
-    fresh.wait_ready()
-    assert "database space exceeded" in fill(fresh)
-    refused = fresh.kubectl("create", "configmap", "before-room")
-    assert refused.returncode != 0, refused.stdout
-    full = max(sizes(fresh))
     with matrix.cell("NOSPACE: compact, defragment, disarm", fresh) as remarks:
+        rehearsal.each(fresh, f"{quota}; systemctl restart --no-block etcd", MEMBERS)
+        fresh.wait_ready()
+        assert "database space exceeded" in fill(fresh)
+        refused = fresh.kubectl("create", "configmap", "before-room")
+        assert refused.returncode != 0, refused.stdout
+        full = max(sizes(fresh))
         done = operator.drrun("etcd-nospace.yaml", "--yes", "--no-input", timeout=600)
         assert done.returncode == 0, done.stdout + done.stderr
         assert fresh.kubectl("create", "configmap", "after-room").returncode == 0
