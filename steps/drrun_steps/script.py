@@ -29,15 +29,15 @@ class ScriptCheck(Fact[bool]):
     """Whether a read-only script ends with 0. It must change nothing: a dry-run runs it too."""
 
     name: ClassVar[str] = "script.check"
-    text: str
+    script: str
 
     def about(self) -> tuple[str, ...]:
         """Its own text: the step that it checks sets it."""
-        return (f"check:{self.text}",)
+        return (f"check:{self.script}",)
 
     def ask(self) -> Command:
         """The script itself; what it says on stdout is nobody's answer."""
-        return sh(f"exec >/dev/null\n{self.text}")
+        return sh(f"exec >/dev/null\n{self.script}")
 
     def parse(self, reply: Reply) -> bool:
         """Its exit."""
@@ -45,7 +45,7 @@ class ScriptCheck(Fact[bool]):
 
 
 class Script(HostStep):
-    """Run a POSIX sh script. Never sent a second time unless `check` says it has not been done.
+    """Run a POSIX sh script. Never sent a second time unless `check_script` says it has not been done.
 
     A value with a quote or a dollar in it stays a value, since it travels in `env` and the text
     is sent as it stands. There is no undo; write the reverse as a step of its own. All that it
@@ -57,12 +57,12 @@ class Script(HostStep):
     repeat = Repeat.NEVER
     outputs = ("stdout",)
 
-    text: str
-    """The script. Begin it with `set -eu`: otherwise only its last command decides."""
+    script: str
+    """The text, never templated. Begin it with `set -eu`: otherwise only its last command decides."""
     env: Variables = Field(default_factory=dict)
     """Environment variables, which may be templates."""
-    check: str = ""
-    """A read-only script that ends with 0 when this need not be done (any more)."""
+    check_script: str = ""
+    """A read-only script, never templated, that ends with 0 when this need not be done (any more)."""
     exits: Numbers = (0,)
     """Exits that are a success."""
     touches: Listed = ()
@@ -71,19 +71,19 @@ class Script(HostStep):
     """How long it may take; a script that was killed is unknown, not failed."""
 
     def run(self, host: Host) -> Outputs:
-        """Look at `check`, then run it once."""
-        fact = ScriptCheck(self.check)
-        done = host.read(fact) if self.check else False
+        """Look at `check_script`, then run it once."""
+        fact = ScriptCheck(self.check_script)
+        done = host.read(fact) if self.check_script else False
         if done:
             return {"stdout": ""}
         try:
             stdout = host.change(
                 "run",
-                Command(text=self.text, env=self.env),
-                sets={fact: True} if self.check else None,
+                Command(text=self.script, env=self.env),
+                sets={fact: True} if self.check_script else None,
                 touches=self.touches,
                 returns=text_of,
-                repeat=Repeat.CHECK if self.check else Repeat.NEVER,
+                repeat=Repeat.CHECK if self.check_script else Repeat.NEVER,
                 timeout=self.timeout,
                 exits=self.exits,
             )

@@ -11,15 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from drrun.lang import hosts
-from drrun.lang.diagnostics import Diagnostic, Loc, Source, Span, nearest, suggest
+from drrun.lang.diagnostics import Diagnostic, Source, Span, nearest, suggest
 from drrun.lang.inputs import input_mistakes
-from drrun.lang.template import (
-    NEVER_TEMPLATED,
-    Template,
-    is_template,
-    read,
-    read_test,
-)
+from drrun.lang.template import Template, is_code, is_template, read, read_test
 from drrun.lang.template_error import TemplateError
 from drrun.lang.tree import MappingNode, Node, ScalarNode, SequenceNode, scalars
 
@@ -101,7 +95,7 @@ class _Check:
     def templates(self, node: Node, before: int) -> Iterator[Diagnostic]:
         """Every template under `node`; it may refer to the steps whose index is below `before`."""
         for loc, text in scalars(node):
-            if text.broken or not is_template(text.text) or _is_code(loc):
+            if text.broken or not is_template(text.text) or any(map(is_code, loc)):
                 continue
             try:
                 yield from self.names(text, read(text.text), before)
@@ -189,10 +183,6 @@ def _nearly(word: str, roles: tuple[str, ...]) -> bool:
     Hosts are numbered after their roles (etcd1): a word with a digit is left to the plan.
     """
     return bool(nearest(word, roles, cutoff=0.8)) and not any(char.isdigit() for char in word)
-
-
-def _is_code(loc: Loc) -> bool:
-    return bool(loc) and loc[0] in NEVER_TEMPLATED
 
 
 def _steps(root: MappingNode) -> tuple[MappingNode | None, ...]:

@@ -28,8 +28,11 @@ if TYPE_CHECKING:
 
     from drrun.lang.sandbox import Environment
 
-NEVER_TEMPLATED = frozenset({"script"})
-"""Fields of `with:` that are code: values reach them as environment variables."""
+
+def is_code(field: object) -> bool:
+    """Whether a field of `with:` or `args:` is a script: never templated, values go in by `env`."""
+    return isinstance(field, str) and (field == "script" or field.endswith("_script"))
+
 
 _MASK = str(Secret(""))
 _STATEMENT = re.compile(r"\{%")
@@ -123,7 +126,7 @@ def issues(value: object) -> Iterator[Issue]:
 def render(value: object, names: Mapping[str, object], *, allow_empty: bool = False) -> object:
     """`value` with every template in it rendered over `names`, deep over lists and mappings.
 
-    Keys are not rendered. Raises TemplateError with `where` set to the path inside `value`; with
+    Keys are not rendered, and neither is code (`is_code`). Raises TemplateError with `where` set to the path inside `value`; with
     `allow_empty`, None and the empty text are let through.
     """
     match value:
@@ -136,7 +139,7 @@ def render(value: object, names: Mapping[str, object], *, allow_empty: bool = Fa
             return found
         case Mapping():
             return {
-                key: _inside(key, inner, names, allow_empty=allow_empty)
+                key: inner if is_code(key) else _inside(key, inner, names, allow_empty=allow_empty)
                 for key, inner in value.items()
             }
         case list() | tuple():
@@ -315,7 +318,8 @@ def _texts(value: object, where: Loc = ()) -> Iterator[tuple[Loc, str]]:
                 yield where, value
         case Mapping():
             for key, inner in value.items():
-                yield from _texts(inner, (*where, key))
+                if not is_code(key):
+                    yield from _texts(inner, (*where, key))
         case list() | tuple():
             for index, inner in enumerate(value):
                 yield from _texts(inner, (*where, index))

@@ -13,7 +13,7 @@ from drrun.errors import AuthorError
 from drrun.lang.diagnostics import Diagnostic, did_you_mean, fail
 from drrun.lang.hosts import resolve
 from drrun.lang.load import LoadedRunbook
-from drrun.lang.template import NEVER_TEMPLATED, needs_run, render
+from drrun.lang.template import needs_run, render
 from drrun.lang.template_error import TemplateError
 from drrun.model.inventory import Inventory, Target
 from drrun.model.runbook import FactTest, Step
@@ -221,16 +221,13 @@ class _Compiler:
         params: dict[str, Json] = {}
         still_open: dict[str, Json] = {}
         for name, value in values.items():
-            if name in NEVER_TEMPLATED:
-                params[name] = value  # type: ignore[assignment]
-                continue
-            if needs_run(value):
+            if needs_run({name: value}):
                 still_open[name] = value  # type: ignore[assignment]
                 continue
             try:
-                params[name] = render(value, names)  # type: ignore[assignment]
+                params[name] = render({name: value}, names)[name]  # type: ignore[index]
             except TemplateError as error:
-                self._problem((*at, name, *error.where), error.code, error.message, error.hint)
+                self._problem((*at, *error.where), error.code, error.message, error.hint)
                 still_open[name] = ""
         return params, still_open
 

@@ -300,3 +300,12 @@ def test_a_nul_byte_is_not_rendered(text: str) -> None:
     with pytest.raises(TemplateError, match="NUL byte") as caught:
         render({"argv": ["echo", text]}, {"inputs": {"binary": "a\0b"}})
     assert (caught.value.code, caught.value.where) == ("nul-byte", ("argv", 1))
+
+
+def test_code_is_never_rendered() -> None:
+    """A script stands as it was written, wherever it is: a value in it would be run, not read."""
+    code = "docker ps --format '{{.ID}}' # {{ inputs.snapshot }} {{ steps.stage.outputs.x }}"
+    value = {"script": code, "args": [{"check_script": code}], "say": "{{ inputs.snapshot }}"}
+    assert not needs_run(value)
+    assert list(issues(value)) == []
+    assert render(value, NAMES) == {**value, "say": "/a b"}

@@ -53,7 +53,7 @@ def test_an_exit_that_was_not_named_is_a_failure() -> None:
 def test_values_reach_a_script_as_environment_only() -> None:
     """A quote or a dollar stays what it is: no template touches the text."""
     host = FakeHost("h")
-    script.Script(text="echo $NAME", env={"NAME": "$(rm -rf /) 'x'"}).run(host)
+    script.Script(script="echo $NAME", env={"NAME": "$(rm -rf /) 'x'"}).run(host)
     sent = host.changes[0].command
     assert sent.text == "echo $NAME"
     done = subprocess.run(["/bin/sh"], input=sent.script(), capture_output=True, check=True)
@@ -148,7 +148,7 @@ def test_a_person_must_say_the_word() -> None:
 @pytest.mark.parametrize("printed", [b"x" * 65_537, b"\xff" * 65_537])
 def test_too_much_output_is_no_value(printed: bytes) -> None:
     """The step succeeds, a note says so, and there is nothing that a later step could take for all of it."""
-    for step in (command.Run(argv=("x",)), script.Script(text="x")):
+    for step in (command.Run(argv=("x",)), script.Script(script="x")):
         host = FakeHost("h", replies={"run": Reply(0, printed, b"")})
         assert step.run(host) == {}
         assert host.notes == ["no `stdout` to refer to: h: run printed 65537 bytes"]
@@ -162,7 +162,7 @@ def test_too_much_output_is_no_value(printed: bytes) -> None:
         (command.Run, {"argv": ["echo", "x" * 131_072]}, ("argv", 1)),
         (command.Run, {"argv": ["echo", "ü" * 65_536]}, ("argv", 1)),
         (command.Run, {"argv": ["x"], "check": ["x" * 131_072]}, ("check", 0)),
-        (script.Script, {"text": "x", "env": {"VALUE": "x" * 131_066}}, ("env",)),
+        (script.Script, {"script": "x", "env": {"VALUE": "x" * 131_066}}, ("env",)),
     ],
 )
 def test_what_no_program_can_be_given_is_refused(
@@ -189,7 +189,7 @@ def test_the_largest_variable_arrives() -> None:
     """The limit is the kernel's own, to the byte."""
     host = FakeHost("h")
     value = "x" * 131_065
-    script.Script.model_validate({"text": "printenv VALUE", "env": {"VALUE": value}}).run(host)
+    script.Script.model_validate({"script": "printenv VALUE", "env": {"VALUE": value}}).run(host)
     sent = host.changes[0].command.script()
     done = subprocess.run(["/bin/sh"], input=sent, capture_output=True, check=True)
     assert done.stdout.decode() == f"{value}\n"
