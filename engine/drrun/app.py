@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING
 from drrun import __version__
 from drrun.errors import Fenced, Refused, UsageError
 from drrun.execute.recorder import Recorder
-from drrun.journal.events import Resolved, RunAttached, RunFinished, RunStarted, UndoStarted
+from drrun.journal.events import (
+    JournalTrimmed,
+    Resolved,
+    RunAttached,
+    RunFinished,
+    RunStarted,
+    UndoStarted,
+)
 from drrun.journal.state import RunState, Status
 from drrun.lang.diagnostics import Diagnostic, Source
 from drrun.lang.inventory import load_inventory
@@ -31,6 +38,7 @@ from drrun.plan.early import early_mistakes
 from drrun.plan.plan import Plan
 from drrun.ports import Clock, Journal, Prompt, Transport, Watcher
 from drrun.registry import Registry
+from drrun.store.disk import SystemTimes
 from drrun.store.folder import FolderJournal, FolderStore, StoredRun
 from drrun.values import HostName, RunId, UnitId
 
@@ -40,19 +48,15 @@ if TYPE_CHECKING:  # what only a run needs is imported when there is one: lint a
     from drrun.execute.hosts import Hosts
 
 
-class SystemClock:
+TORN = 2000
+"""Bytes of a torn record that its note keeps."""
+
+
+class SystemClock(SystemTimes):
     """The machine's clock; a wait ends early when the run is asked to stop."""
 
     def __init__(self, stop: threading.Event) -> None:
         self._stop = stop
-
-    def now(self) -> float:
-        """Seconds since the epoch."""
-        return time.time()
-
-    def monotonic(self) -> float:
-        """Seconds that never go back."""
-        return time.monotonic()
 
     def wait(self, seconds: float) -> None:
         """Give way."""
@@ -183,22 +187,44 @@ class App:
         """Run a plan from its beginning."""
         with self._hosts(plan) as hosts:
             hosts.connect_all(plan.targets)  # before the journal: exit 4 leaves nothing behind
-            journal = self.store.create(plan)
-            recorder = Recorder(self.wrap(journal), RunState.of(plan), tuple(self.watchers))
-            recorder.record(
-                RunStarted(
-                    run=plan.run,
-                    plan=plan.digest,
-                    runbook=plan.runbook,
-                    inventory=plan.inventory,
-                    operator=operator(),
-                    controller=socket.gethostname(),
-                    version=__version__,
-                    argv=tuple(argv),
-                ),
-                durable=True,
-            )
+            recorder, journal = self._begun(plan, argv)
             return self._drive(recorder, hosts, journal)
+
+    def begin(self, plan: Plan, argv: Sequence[str] = ()) -> None:
+        """Write a run's first record and no more: `resume` goes on with it, in another process."""
+        with self._hosts(plan) as hosts:
+            hosts.connect_all(plan.targets)
+        _, journal = self._begun(plan, argv)
+        journal.close()
+
+    def _begun(self, plan: Plan, argv: Sequence[str]) -> tuple[Recorder, FolderJournal]:
+        journal = self.store.create(plan)
+        began = RunStarted(
+            run=plan.run,
+            plan=plan.digest,
+            runbook=plan.runbook,
+            inventory=plan.inventory,
+            operator=operator(),
+            controller=socket.gethostname(),
+            version=__version__,
+            argv=tuple(argv),
+        )
+        try:
+            recorder = self._recorder(plan, journal)
+            recorder.record(began, durable=True)
+        except BaseException:
+            journal.close()
+            raise
+        return recorder, journal
+
+    def _recorder(self, plan: Plan, journal: FolderJournal) -> Recorder:
+        """A recorder behind all that the journal holds; a tail that was trimmed is noted."""
+        state = RunState.of(plan, journal.events())
+        recorder = Recorder(self.wrap(journal), state, tuple(self.watchers))
+        if journal.torn:
+            text = journal.torn[:TORN].decode("utf-8", "backslashreplace")
+            recorder.record(JournalTrimmed(size=len(journal.torn), text=text), durable=True)
+        return recorder
 
     def resume(self, run: str | None) -> Finish:
         """Go on with a run: what is finished stays, what was interrupted is taken up again."""
@@ -220,9 +246,7 @@ class App:
             if plan.changes_anything:
                 epoch = _fence_above(hosts, epoch)
             _, journal = self.store.take_over(found.run)
-            state = RunState.of(plan, journal.events())
-            recorder = Recorder(self.wrap(journal), state, tuple(self.watchers))
-            return self._drive(recorder, hosts, journal, fenced=epoch)
+            return self._drive(self._recorder(plan, journal), hosts, journal, fenced=epoch)
 
     def abort(self, run: str | None) -> Finish:
         """Undo a run, last step first. Raises Refused behind the point of no return."""
@@ -273,8 +297,7 @@ class App:
     def _opened(self, found: StoredRun) -> Iterator[tuple[Recorder, FolderJournal]]:
         plan, journal = self.store.open(found.run)
         try:
-            state = RunState.of(plan, journal.events())
-            yield Recorder(self.wrap(journal), state, tuple(self.watchers)), journal
+            yield self._recorder(plan, journal), journal
         finally:
             journal.close()
 

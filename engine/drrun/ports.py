@@ -154,16 +154,20 @@ class Transport(Protocol):
         ...
 
 
-class Clock(Protocol):
-    """Time, and waiting for a condition."""
+class Times(Protocol):
+    """What time it is."""
 
     def now(self) -> float:
-        """Seconds since the epoch, UTC."""
+        """Seconds since the epoch, UTC. May jump, forth and back: nothing is decided by it."""
         ...
 
     def monotonic(self) -> float:
         """Seconds that never go back."""
         ...
+
+
+class Clock(Times, Protocol):
+    """Time, and waiting for a condition."""
 
     def wait(self, seconds: float) -> None:
         """Give way for up to `seconds`; returns early, raising Interrupted, when asked to stop."""

@@ -57,20 +57,27 @@ class Driver:
 
     def drive(self) -> Finish:
         """Go on until nothing is due. Raises StoreError when the journal cannot be written."""
-        in_flight: dict[UnitId, Future[None]] = {}
         with ThreadPoolExecutor(max_workers=self.forks, thread_name_prefix="unit") as pool:
-            while True:
-                self._reap(in_flight)
-                for command in self._due(in_flight):
-                    if isinstance(command, Finish):
-                        return self._finish(command)
-                    self._perform(command, pool, in_flight)
-                if in_flight:
-                    wait(in_flight.values(), timeout=0.5, return_when=FIRST_COMPLETED)
-                elif self.stop.is_set():
-                    return self._detach()
-                if self._broken and not in_flight:
-                    raise self._broken[0]
+            try:
+                return self._loop(pool)
+            except BaseException:
+                self.stop.set()  # the pool waits for its units: they let go of their commands
+                raise
+
+    def _loop(self, pool: ThreadPoolExecutor) -> Finish:
+        in_flight: dict[UnitId, Future[None]] = {}
+        while True:
+            self._reap(in_flight)
+            for command in self._due(in_flight):
+                if isinstance(command, Finish):
+                    return self._finish(command)
+                self._perform(command, pool, in_flight)
+            if in_flight:
+                wait(in_flight.values(), timeout=0.5, return_when=FIRST_COMPLETED)
+            elif self._broken:
+                raise self._broken[0]
+            elif self.stop.is_set():
+                return self._detach()
 
     def _due(self, in_flight: Mapping[UnitId, Future[None]]) -> list[Command]:
         with self.recorder.lock:

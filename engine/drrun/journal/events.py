@@ -216,6 +216,19 @@ class PointOfNoReturn:
     unit: UnitId
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalTrimmed:
+    """The last record had been cut short by a crash; what there was of it was taken away.
+
+    Nobody waited for it, so nothing was done that it announces. `size` is in bytes; `text` is their
+    beginning, in which what is no UTF-8 is spelt out.
+    """
+
+    type: ClassVar[str] = "journal.trimmed"
+    size: int
+    text: str
+
+
 Event: TypeAlias = (
     RunStarted
     | RunAttached
@@ -232,6 +245,7 @@ Event: TypeAlias = (
     | Measured
     | UnitFinished
     | PointOfNoReturn
+    | JournalTrimmed
 )
 
 EVENTS: Mapping[str, type[Event]] = {
@@ -252,6 +266,7 @@ EVENTS: Mapping[str, type[Event]] = {
         Measured,
         UnitFinished,
         PointOfNoReturn,
+        JournalTrimmed,
     )
 }
 

@@ -12,6 +12,7 @@ from drrun.journal.events import (
     ChangeIntended,
     ChangeLost,
     Event,
+    JournalTrimmed,
     Measured,
     Noted,
     PointOfNoReturn,
@@ -95,8 +96,8 @@ class Board:
                 self._ended.clear()
                 self._began.clear()
                 return [f"! undoing: {one_line(event.why, 300)}"]
-            case PointOfNoReturn():
-                return [f"! {self._name(event.unit)}  point of no return: from here on no undo"]
+            case PointOfNoReturn() | JournalTrimmed():
+                return [self._told(event)]
             case _:
                 return []
 
@@ -105,6 +106,11 @@ class Board:
         if isinstance(event, Resolved):
             return f"    {event.host}│ {event.verdict}, says {event.by}: {why}"
         return f"? {self._name(event.unit)}  {event.host} {event.name}: not known: {why}"
+
+    def _told(self, event: PointOfNoReturn | JournalTrimmed) -> str:
+        if isinstance(event, JournalTrimmed):
+            return f"! the journal's last record was cut short: its {event.size} bytes are trimmed"
+        return f"! {self._name(event.unit)}  point of no return: from here on no undo"
 
     def _unit_finished(self, event: UnitFinished, now: float) -> list[str]:
         self.lanes.pop(event.unit, None)

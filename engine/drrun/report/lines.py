@@ -17,6 +17,7 @@ from drrun.journal.events import (
     ChangeIntended,
     ChangeLost,
     Event,
+    JournalTrimmed,
     Measured,
     Noted,
     PointOfNoReturn,
@@ -149,6 +150,8 @@ def _run(run: RunId, event: Event) -> Told | None:
             pairs = [("why", event.why), ("operator", event.operator)]
         case PointOfNoReturn():
             pairs = [("unit", event.unit)]
+        case JournalTrimmed():
+            pairs = [("bytes", event.size)]
         case _:
             return None
     return event.type, pairs

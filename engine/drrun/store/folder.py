@@ -7,7 +7,7 @@ Linux may mark pages clean, and a second fsync would lie (durability study §2).
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import hashlib
 import json
 import os
 import threading
@@ -15,16 +15,27 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from time import monotonic_ns
 
-from drrun.errors import Refused, StoreError, TakenOver, UsageError
-from drrun.journal.chain import Read, Record, encode, line_digest, read
-from drrun.journal.events import Event, RunAttached
+from drrun.errors import JournalDamaged, StoreError, TakenOver, UsageError
+from drrun.journal.chain import Read, Record, Stamp, encode, line_digest, read
+from drrun.journal.events import Event, RunAttached, RunStarted
 from drrun.plan.plan import Plan
+from drrun.ports import Times
+from drrun.store import lock
+from drrun.store.disk import (
+    Disk,
+    SystemDisk,
+    SystemTimes,
+    boot_id,
+    sync_folder,
+    unreadable,
+    unwritable,
+    write_once,
+)
 from drrun.store.outputs import OutputFolder
 from drrun.values import Digest, RunId, canonical
 
-JOURNAL, PLAN, OUTPUT, LOCK = "journal.jsonl", "plan.json", "output", "lock"
+JOURNAL, PLAN, OUTPUT = "journal.jsonl", "plan.json", "output"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +63,14 @@ class StoredRun:
 class FolderJournal:
     """`drrun.ports.Journal` on a folder. Safe from many threads; syncs are shared."""
 
-    def __init__(self, folder: Path, fd: int, lock_fd: int, found: Read) -> None:
+    def __init__(
+        self, folder: Path, fd: int, lock_fd: int, found: Read, *, disk: Disk, times: Times
+    ) -> None:
         self.folder = folder
+        self.torn = found.torn
+        """What there was of a last record that a crash had cut short; it is trimmed by now."""
         self._fd, self._lock_fd = fd, lock_fd
+        self._disk, self._times = disk, times
         self._events = [record.event for record in found.records]
         self._head, self._seq = found.head, len(found.records)
         self._epoch = found.records[-1].epoch if found.records else 0
@@ -76,23 +92,24 @@ class FolderJournal:
             self._refuse_if_taken_over()
             if isinstance(event, RunAttached):
                 self._epoch = event.epoch
-            utc = datetime.now(UTC).isoformat(timespec="milliseconds")
             line = encode(
-                event,
-                seq=self._seq,
-                prev=self._head,
-                utc=utc,
-                mono_ns=monotonic_ns(),
-                epoch=self._epoch,
+                event, seq=self._seq, prev=self._head, stamp=self._stamp(), epoch=self._epoch
             )
-            with self._poisoning():
-                if os.write(self._fd, line) != len(line):
-                    raise OSError(28, "the record was cut short")
+            with self._poisoning(JOURNAL):
+                taken = self._disk.write(self._fd, line)
+                if taken != len(line):
+                    # Not continued: what follows a record that was cut belongs to no chain.
+                    raise OSError(f"the disk took {taken} of a record's {len(line)} bytes")
             self._head, self._seq = line_digest(line), self._seq + 1
             self._events.append(event)
             mine = self._seq
         if durable:
             self._flush(mine)
+
+    def _stamp(self) -> Stamp:
+        now = datetime.fromtimestamp(self._times.now(), UTC)
+        mono = round(self._times.monotonic() * 1e9)
+        return Stamp(now.isoformat(timespec="milliseconds"), mono, boot_id())
 
     def sync(self) -> None:
         """Wait for the disk."""
@@ -108,19 +125,16 @@ class FolderJournal:
             with self._write:
                 self._refuse_if_broken()
                 upto = self._seq
-            with self._poisoning():
-                os.fdatasync(self._fd)
+            with self._poisoning(JOURNAL):
+                self._disk.sync(self._fd)
             self._synced = upto
 
     @contextlib.contextmanager
-    def _poisoning(self) -> Iterator[None]:
+    def _poisoning(self, name: str) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            self._broken = StoreError(
-                f"the journal {self.folder / JOURNAL} cannot be written: {error.strerror}",
-                hint="nothing more is started; mend the disk, then `drrun resume`",
-            )
+            self._broken = unwritable(self.folder / name, error, self.folder.name)
             raise self._broken from error
 
     def _refuse_if_broken(self) -> None:
@@ -145,26 +159,25 @@ class FolderJournal:
         """Append to an output file, unless another controller follows that command by now."""
         self._refuse_if_broken()
         self._refuse_if_taken_over()
-        with self._poisoning():
+        with self._poisoning(OUTPUT):
             self.outputs.append(name, content)
 
     def sync_outputs(self, names: Sequence[str]) -> None:
         """Wait for the disk."""
-        with self._poisoning():
+        with self._poisoning(OUTPUT):
             self.outputs.sync(names)
 
     def close(self) -> None:
         """Give the run back."""
-        for fd in (self._fd, self._lock_fd):
-            with contextlib.suppress(OSError):
-                os.close(fd)
+        _close(self._fd, self._lock_fd)
 
 
 class FolderStore:
     """All runs of one operator account, a folder each."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, disk: Disk | None = None, times: Times | None = None) -> None:
         self.root = root
+        self._disk, self._times = disk or SystemDisk(), times or SystemTimes()
 
     def folder(self, run: str) -> Path:
         """Where a run lies."""
@@ -175,24 +188,27 @@ class FolderStore:
         return OutputFolder(self.folder(run) / OUTPUT)
 
     def create(self, plan: Plan) -> FolderJournal:
-        """A new run's journal. Raises StoreError."""
+        """A new run's journal. Raises StoreError, which leaves nothing that counts as a run."""
         folder = self.folder(plan.run)
         try:
             self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
             folder.mkdir(mode=0o700)
             (folder / OUTPUT).mkdir(mode=0o700)
-            _write_once(folder / PLAN, canonical(plan.to_json()))
-            _sync_folder(self.root)
+            opened = self._opened(folder, lock.take(folder))
+            # Last: a folder without a plan is no run, and a run is never seen without its lock.
+            write_once(folder / PLAN, canonical(plan.to_json()))
+            sync_folder(self.root)
         except OSError as error:
-            raise StoreError(
-                f"cannot keep a run under {self.root}: {error.strerror}",
-                hint="set DRRUN_STATE to a folder that can be written",
-            ) from error
-        return self._journal(folder)
+            raise unwritable(self.root, error) from error
+        return opened
 
     def open(self, run: RunId) -> tuple[Plan, FolderJournal]:
-        """A run to go on with. Raises UsageError, Refused (somebody has it) or JournalDamaged."""
-        return self.load(run).plan, self._journal(self.folder(run))
+        """A run to go on with. Raises UsageError, Refused (somebody has it) or StoreError."""
+        folder, plan = self.folder(run), self.load(run).plan
+        try:
+            return plan, self._opened(folder, lock.take(folder))
+        except OSError as error:
+            raise unwritable(folder, error, run) from error
 
     def take_over(self, run: RunId) -> tuple[Plan, FolderJournal]:
         """A run to go on with although somebody holds it: he writes into a file without a name.
@@ -200,61 +216,59 @@ class FolderStore:
         Call it only when every host was fenced: what the old controller journaled before that is
         in the copy, and what it journals later it can no longer do (design §6, locks).
         """
-        folder = self.folder(run)
-        plan = self.load(run).plan
-        fresh = folder / f"{LOCK}.{os.getpid()}"
-        lock_fd = os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        fresh.replace(folder / LOCK)
-        copy = folder / f"{JOURNAL}.{os.getpid()}"
-        _write_once(copy, (folder / JOURNAL).read_bytes())
-        copy.replace(folder / JOURNAL)
-        return plan, self._opened(folder, lock_fd)
-
-    def _journal(self, folder: Path) -> FolderJournal:
-        lock_fd = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        folder, plan = self.folder(run), self.load(run).plan
         try:
-            fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holder = os.pread(lock_fd, 200, 0).decode(errors="replace").strip()
-            os.close(lock_fd)
-            raise Refused(
-                f"the run {folder.name} is being driven by {holder or 'another drrun'}",
-                hint=f"`drrun watch {folder.name}` follows it; if that controller is lost, "
-                f"`drrun takeover {folder.name}`",
-            ) from error
-        return self._opened(folder, lock_fd)
+            lock_fd = lock.take_anew(folder)
+            write_once(folder / JOURNAL, (folder / JOURNAL).read_bytes())
+            return plan, self._opened(folder, lock_fd)
+        except OSError as error:
+            raise unwritable(folder, error, run) from error
 
     def _opened(self, folder: Path, lock_fd: int) -> FolderJournal:
-        os.ftruncate(lock_fd, 0)
-        os.pwrite(lock_fd, f"pid {os.getpid()}\n".encode(), 0)
-        path = folder / JOURNAL
-        fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        found = read(path.read_bytes())
-        if found.torn:
-            os.ftruncate(fd, found.good)
-        os.fsync(fd)
-        _sync_folder(folder)
-        return FolderJournal(folder, fd, lock_fd, found)
+        """The journal, read anew from the disk and trimmed of a torn tail. Raises OSError."""
+        path, fd = folder / JOURNAL, -1
+        try:
+            fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            found = read(self._disk.reread(fd), str(path))
+            if found.torn:
+                os.ftruncate(fd, found.good)
+                self._disk.sync(fd)
+            sync_folder(folder)
+        except (OSError, StoreError):
+            _close(fd, lock_fd)
+            raise
+        return FolderJournal(folder, fd, lock_fd, found, disk=self._disk, times=self._times)
 
     def load(self, run: str) -> StoredRun:
-        """A run, to look at. Raises UsageError when there is none, JournalDamaged."""
+        """A run, to look at. Raises UsageError when there is none, StoreError, JournalDamaged."""
         folder = self.folder(run)
+        path = folder / JOURNAL
         try:
-            plan = Plan.from_json(json.loads((folder / PLAN).read_bytes()))
-            path = folder / JOURNAL
+            raw = (folder / PLAN).read_bytes()
             content = path.read_bytes() if path.exists() else b""
+            live = lock.held(folder)
         except FileNotFoundError as error:
             raise UsageError(f"there is no run {run!r}", hint="`drrun runs` lists them") from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise StoreError(f"the plan of {run} cannot be read: {error}") from error
-        return StoredRun(plan.run, folder, plan, read(content).records, _held(folder))
+        except OSError as error:
+            raise unreadable(folder, error) from error
+        records = read(content, str(path)).records
+        return StoredRun(RunId(run), folder, _plan(folder / PLAN, raw, records), records, live)
+
+    def live(self, run: str) -> bool:
+        """Whether a controller holds the run now. Raises StoreError."""
+        try:
+            return lock.held(self.folder(run))
+        except OSError as error:
+            raise unreadable(self.folder(run), error) from error
 
     def runs(self) -> Sequence[RunId]:
-        """Every run's id, the newest first."""
-        if not self.root.is_dir():
-            return []
-        found = [p.name for p in self.root.iterdir() if (p / PLAN).exists()]
+        """Every run's id, the newest first. Raises StoreError."""
+        try:
+            if not self.root.is_dir():
+                return []
+            found = [p.name for p in self.root.iterdir() if (p / PLAN).exists()]
+        except OSError as error:
+            raise unreadable(self.root, error) from error
         return [RunId(name) for name in sorted(found, reverse=True)]
 
     def find(self, run: str | None) -> StoredRun:
@@ -270,34 +284,19 @@ class FolderStore:
         return self.load((exact or fitting)[0])
 
 
-def _held(folder: Path) -> bool:
-    try:
-        fd = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False
+def _close(*fds: int) -> None:
+    for fd in fds:
+        with contextlib.suppress(OSError):
+            os.close(fd)
 
 
-def _write_once(path: Path, content: bytes) -> None:
-    fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+def _plan(path: Path, raw: bytes, records: Sequence[Record]) -> Plan:
+    """The plan that the run began with, and no other. Raises JournalDamaged."""
+    hint = f"nothing was changed; put {path} back from a copy"
+    began = records[0].event if records else None
+    if isinstance(began, RunStarted) and hashlib.sha256(raw).hexdigest() != began.plan:
+        raise JournalDamaged(f"{path} is not the plan that the run began with", hint=hint)
     try:
-        view = memoryview(content)
-        while view:
-            view = view[os.write(fd, view) :]
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+        return Plan.from_json(json.loads(raw))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise JournalDamaged(f"{path} cannot be read: {error}", hint=hint) from error

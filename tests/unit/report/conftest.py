@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-from drrun.journal.chain import Record
+from drrun.journal.chain import Record, Stamp
 from drrun.journal.events import Event
 from drrun.values import Digest
 
@@ -17,7 +17,6 @@ def records(events: Iterable[tuple[float, Event]]) -> tuple[Record, ...]:
     found: list[Record] = []
     for seq, (seconds, event) in enumerate(events):
         when = (BEGAN + timedelta(seconds=seconds)).isoformat(timespec="milliseconds")
-        found.append(
-            Record(seq, Digest(f"{seq:064d}"), when, seq, 1, event, Digest(f"{seq + 1:064d}"))
-        )
+        stamp = Stamp(when, round(seconds * 1e9))
+        found.append(Record(seq, Digest(f"{seq:064d}"), stamp, 1, event, Digest(f"{seq + 1:064d}")))
     return tuple(found)
