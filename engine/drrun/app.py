@@ -58,6 +58,10 @@ class SystemClock(SystemTimes):
     def __init__(self, stop: threading.Event) -> None:
         self._stop = stop
 
+    def monotonic(self) -> float:
+        """Without the time that the machine slept: a deadline is of time to act in."""
+        return time.monotonic()
+
     def wait(self, seconds: float) -> None:
         """Give way."""
         self._stop.wait(seconds)

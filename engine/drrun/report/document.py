@@ -45,6 +45,9 @@ def whole(story: Story) -> dict[str, Json]:
         "runbook_digest": story.plan.runbook_digest,
         "chain_head": story.head,
         "records": story.records,
+        "clock_jumps": [
+            {"record": jump.seq, "seconds": round(jump.seconds, 3)} for jump in story.jumps
+        ],
         "point_of_no_return": story.state.no_return,
         "outage_seconds": outage(story),
         "away": [

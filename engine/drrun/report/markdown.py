@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from drrun.journal.outputs import Outputs
 from drrun.report.outage import away, goals
 from drrun.report.story import Made, Story
-from drrun.report.text import cuts, state, status_line, totals, troubles
+from drrun.report.text import cuts, state, status_line, totals, troubles, turned
 from drrun.report.words import clock, fold, one_line, shown
 from drrun.values import span
 
@@ -68,6 +68,7 @@ def facts(story: Story) -> list[list[str]]:
         ["drrun", started.version if started is not None else ""],
         ["plan", plan.digest],
         ["controllers", str(len(story.attached))],
+        *(["clock", words.strip(" !")] for words in turned(story)),
     ]
 
 

@@ -28,7 +28,8 @@ from drrun.journal.events import (
 )
 from drrun.journal.state import RunState, Status, UnitRecord
 from drrun.plan.plan import Plan, PlanStep, Unit
-from drrun.report.words import at, outcome_word
+from drrun.report.timeline import Jump, jumps, timeline
+from drrun.report.words import outcome_word
 from drrun.values import Digest, Json, Outcome, UnitId
 
 
@@ -143,6 +144,7 @@ class Story:
     head: Digest = GENESIS
     live: bool = False
     records: int = 0
+    jumps: tuple[Jump, ...] = ()
     began: datetime | None = None
     ended: datetime | None = None
     """The time of the last event."""
@@ -163,10 +165,10 @@ class Story:
     def of(cls, plan: Plan, records: Sequence[Record], *, live: bool = False) -> Story:
         """The story of a plan and its journal."""
         story = cls(plan, RunState.of(plan, (record.event for record in records)), live=live)
-        for record in records:
-            story._take(at(record.utc), record.event)
+        for when, record in timeline(records):
+            story._take(when, record.event)
             story.head = record.digest
-        story.records = len(records)
+        story.records, story.jumps = len(records), jumps(records)
         return story
 
     def _take(self, when: datetime, event: Event) -> None:

@@ -71,7 +71,7 @@ def end(story: Story, *, report: str = "") -> str:
     """The screen at the end of a run."""
     lines = [status_line(story), "", *phases(story), ""]
     lines += [f"  note {unit}: {one_line(text)}" for unit, text in _notes(story)]
-    lines += [*_cuts(story), f"  {totals(story)}"]
+    lines += [*_cuts(story), f"  {totals(story)}", *turned(story)]
     for goal in goals(story):
         mark = {True: "✔", False: "✘", None: "?"}[goal.met]
         lines.append(f"  {mark} {goal.words}")
@@ -102,6 +102,15 @@ def totals(story: Story) -> str:
     if story.controller_changes:
         parts.append(f"taken up again {count(story.controller_changes, 'time')}")
     return ", ".join(parts)
+
+
+def turned(story: Story) -> list[str]:
+    """What must be said when the controller's clock was turned while the run went on."""
+    if not story.jumps:
+        return []
+    by = ", ".join(f"{jump.seconds:+.1f} s before record {jump.seq}" for jump in story.jumps[:3])
+    more = ", …" if len(story.jumps) > 3 else ""
+    return [f"  ! the controller's clock was turned: {by}{more}; durations are not by that clock"]
 
 
 # --- what went wrong ---------------------------------------------------------------------------
@@ -284,6 +293,7 @@ def record(story: Story, outputs: Outputs, source: Sequence[str] = ()) -> list[s
         lines += ["", *columns(rows)]
     lines += [f"  note {noted.unit}: {one_line(noted.text)}" for _, noted in story.notes]
     lines += [f"  measure {m.unit}: {m.name} = {m.value:g}" for _, m in story.measures]
+    lines += turned(story)
     return [*lines, "", f"  {count(story.records, 'record')}, chain head {story.head}"]
 
 

@@ -65,8 +65,8 @@ class SystemTimes:
         return time.time()
 
     def monotonic(self) -> float:
-        """Seconds that never go back."""
-        return time.monotonic()
+        """Seconds since the boot, those among it that the machine slept: an outage goes on then."""
+        return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 @cache
