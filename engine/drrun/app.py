@@ -125,6 +125,8 @@ class App:
     forks: int = 16
     wrap: Callable[[Journal], Journal] = lambda journal: journal
     """A layer around the journal: tests put crash points there."""
+    under_way: Callable[[], None] = lambda: None
+    """Called once the hosts are taken, right before the first unit begins."""
 
     @property
     def clock(self) -> Clock:
@@ -338,6 +340,7 @@ class App:
             recorder.record(attached, durable=True)
             if recorder.state.plan.changes_anything and not fenced:
                 _fence(recorder, hosts, epoch)
+            self.under_way()
             return Driver(
                 recorder, hosts, self.registry, self.clock, self.prompt, self.forks, self.stop
             ).drive()

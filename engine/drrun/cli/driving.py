@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from drrun.app import App
+from drrun.cli.aside import Aside
 from drrun.cli.prompt import TerminalPrompt
 from drrun.cli.signals import Signals
 from drrun.cli.terminal import Terminal
@@ -31,7 +32,7 @@ def drive(
     past: Sequence[Record] = (),
 ) -> int:
     """Do it, show it, and say how it ended. The exit code is that of design §9."""
-    shown = view(screen, plan, past, app.stop)
+    shown = Aside(view(screen, plan, past, app.stop))
     app.watchers = (*app.watchers, shown.watch)
     if isinstance(app.prompt, TerminalPrompt):
         app.prompt.stop, app.prompt.paused = app.stop, shown.paused
@@ -53,8 +54,7 @@ def _detached(screen: Terminal, plan: Plan, stored: StoredRun, code: int) -> int
 def ended(screen: Terminal, stored: StoredRun, code: int) -> int:
     """The end screen, or the failure screen; and the report beside the journal."""
     story = story_of(stored)
-    if code == 0 and missed(story):
-        code = MISSED
+    code = code_of(story, code)
     report = _keep_report(stored, story)
     if screen.json:
         screen.give(stream.result(story, code))
@@ -64,6 +64,11 @@ def ended(screen: Terminal, stored: StoredRun, code: int) -> int:
         screen.warn("")
         screen.warn(text.failure(story, stored.outputs, source_of(story)))
     return code
+
+
+def code_of(story: Story, code: int) -> int:
+    """The exit code of a run that ended with `code`, by its objectives."""
+    return MISSED if code == 0 and missed(story) else code
 
 
 def story_of(stored: StoredRun) -> Story:

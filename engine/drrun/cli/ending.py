@@ -29,8 +29,8 @@ def guarded(act: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         terminal.current().warn("interrupted: nothing was left running here")
         code = 130
-    except BrokenPipeError:
-        code = 0
+    except BrokenPipeError as error:
+        code = 0 if _flush() else _bug(error)
     except Exception as error:  # noqa: BLE001 - the boundary: a bug is told, not thrown
         code = _bug(error)
     _flush()
@@ -100,9 +100,13 @@ def _keep(text: str) -> Path:
     return Path(os.devnull)
 
 
-def _flush() -> None:
+def _flush() -> bool:
+    """Write what is left; whether a reader had gone away (`| head`): only then is that no bug."""
+    gone = False
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except (OSError, ValueError):
+        except (OSError, ValueError) as error:
+            gone = gone or isinstance(error, BrokenPipeError)
             terminal.drop(stream)
+    return gone

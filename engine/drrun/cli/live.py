@@ -53,8 +53,7 @@ class LiveView:
         board, now = Board(plan), time.monotonic()
         began = now
         if past:
-            ago = datetime.now(at(past[0].utc).tzinfo) - at(past[0].utc)
-            began = now - ago.total_seconds()
+            began = now - _ago(at(past[0].utc))
             for record in past:
                 board.take(record.event, now)
             board.lanes.clear()
@@ -99,9 +98,10 @@ class LiveView:
 
     def watch(self, event: Event, when: datetime | None = None) -> None:
         """Take an event in; print what it leaves behind. A dead terminal is no error."""
-        del when
+        moment = self.clock() - (0.0 if when is None else _ago(when))
+        self.began = min(self.began, moment)
         with self._lock:
-            left = self.board.take(event, self.clock())
+            left = self.board.take(event, moment)
             for line in left:
                 try:
                     text = self.screen.painted(line, self.screen.err)
@@ -158,3 +158,8 @@ class LiveView:
             if found:
                 return one_line(found[-1], 200)
         return ""
+
+
+def _ago(when: datetime) -> float:
+    """Seconds since then, by the wall clock; none when that was turned back."""
+    return max(0.0, (datetime.now(when.tzinfo) - when).total_seconds())

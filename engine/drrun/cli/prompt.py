@@ -40,7 +40,13 @@ class TerminalPrompt:
         return os.environ.get("SUDO_USER") or getpass.getuser()
 
     def ask(self, question: Question) -> str:
-        """The answer. Raises Waiting when the input ends, Detached when the run is to stop."""
+        """The answer. Raises Waiting when the terminal ends, Detached when the run is to stop."""
+        try:
+            return self._answer(question)
+        except (OSError, ValueError) as error:
+            raise _gone("the terminal is gone") from error
+
+    def _answer(self, question: Question) -> str:
         with self._lock, self.paused():
             choices = f" [{'/'.join(question.choices)}]"
             if question.expect:
@@ -60,5 +66,9 @@ class TerminalPrompt:
                 raise Detached
         said = sys.stdin.readline()
         if not said:
-            raise Waiting("the input ended before an answer", hint="`drrun resume` asks again")
+            raise _gone("the input ended before an answer")
         return said.strip()
+
+
+def _gone(why: str) -> Waiting:
+    return Waiting(why, hint="`drrun resume` asks again")

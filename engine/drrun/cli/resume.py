@@ -6,6 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from drrun.cli.detach import detached, ready
 from drrun.cli.driving import drive
 from drrun.cli.options import Look
 from drrun.cli.prompt import TerminalPrompt
@@ -19,6 +20,7 @@ def resume(
     *,
     forks: int = 16,
     no_input: Annotated[bool, Parameter(name="--no-input")] = False,
+    detach: bool = False,
     look: Look = Look(),  # noqa: B008 - frozen
 ) -> int:
     """Go on with a run: what is finished stays, what was interrupted is taken up again.
@@ -27,12 +29,15 @@ def resume(
         run: The run, or the beginning of its id; the newest one when left out.
         forks: How many units may run at once.
         no_input: Never ask; what needs a person waits (exit 6).
+        detach: Go on in the background once it is under way; `drrun watch` follows it.
         look: How it is shown.
     """
     screen = terminal(look)
     app = engine(TerminalPrompt(allowed=not no_input))
-    app.forks = forks
+    app.forks, app.under_way = forks, ready()
     found = app.store.find(run)
     if run is None:
         screen.tell(f"the newest run is {found.run} ({found.plan.name})")
+    if detach:
+        return detached(app.store, screen, found.run, forks=forks, look=look)
     return drive(app, screen, found.plan, lambda: app.resume(found.run), found.records)

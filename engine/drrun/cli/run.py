@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from drrun.app import App
 from drrun.cli.consent import consent
+from drrun.cli.detach import detached
 from drrun.cli.driving import drive
 from drrun.cli.options import InventoryPath, Look, answers, find_inventory
 from drrun.cli.prompt import TerminalPrompt
@@ -36,6 +37,7 @@ def run(
     yes: Annotated[bool, Parameter(name=["--yes", "-y"])] = False,
     confirm: str = "",
     no_input: Annotated[bool, Parameter(name="--no-input")] = False,
+    detach: bool = False,
     look: Look = Look(),  # noqa: B008 - frozen
 ) -> int:
     """Run a runbook, or say what a run would do (--dry-run).
@@ -51,6 +53,7 @@ def run(
         yes: Agree to what the runbook destroys.
         confirm: Agree, by the inventory's name: refused when it is another one.
         no_input: Never ask; what needs a person waits (exit 6).
+        detach: Go on in the background once it is under way; `drrun watch` follows it.
         look: How it is shown.
     """
     screen = terminal(look)
@@ -69,6 +72,9 @@ def run(
     _which(screen, plan, runbook)
     consent(plan, prompt, screen, yes=yes, confirm=confirm)
     words = masked(sys.argv[1:], plan)
+    if detach:
+        app.begin(plan, words)
+        return detached(app.store, screen, plan.run, forks=forks, look=look)
     return drive(app, screen, plan, lambda: app.start(plan, words))
 
 

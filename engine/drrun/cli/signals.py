@@ -1,11 +1,14 @@
 """Signals during a run: once stops safely, twice leaves at once; commands on hosts go on either way.
 
-Rule 1: a handler sets the event and writes with os.write alone: it may interrupt any other write.
+Rule 1: a handler sets the event and writes with os.write alone: it may interrupt any other write,
+and it never waits for a terminal that stands still.
+Rule 2: what was ignored stays ignored: under nohup a lost terminal stops nothing.
 """
 
 from __future__ import annotations
 
 import os
+import select
 import signal
 import threading
 from dataclasses import dataclass, field
@@ -29,7 +32,8 @@ class Signals:
         """Take the signals over."""
         if threading.current_thread() is threading.main_thread():
             for number in CAUGHT:
-                self._before[number] = signal.signal(number, self._caught)
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._caught)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -68,6 +72,7 @@ def exit_code(number: int | None) -> int:
 
 def _write(text: str) -> None:
     try:
-        os.write(2, text.encode())
-    except OSError:
+        if select.select([], [2], [], 0)[1]:
+            os.write(2, text.encode())
+    except (OSError, ValueError):
         return

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from drrun.journal.chain import Record, Stamp
 from drrun.report.words import at
@@ -41,7 +42,7 @@ def timeline(records: Sequence[Record]) -> Iterator[tuple[datetime, Record]]:
 def jumps(records: Sequence[Record]) -> tuple[Jump, ...]:
     """Where the wall clock did not go with the monotonic one."""
     found: list[Jump] = []
-    for one, record in zip(records, records[1:], strict=False):
+    for one, record in pairwise(records):
         if _same_boot(one.stamp, record.stamp):
             by = _walled(one.stamp, record.stamp) - _passed(one.stamp, record.stamp)
             if abs(by) > TOLERANCE:

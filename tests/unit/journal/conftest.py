@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from tests.unit.engine.conftest import REGISTRY, compiled
 
 from drrun.app import App
 from drrun.model.inventory import Target
@@ -18,6 +17,7 @@ from drrun.store.folder import JOURNAL, FolderStore
 from drrun.testing.disk import FaultyDisk
 from drrun.testing.world import Answers, World, WorldLine, WorldTransport
 from drrun.values import HostName
+from tests.unit.engine.conftest import REGISTRY, compiled
 
 STEPS = """
 - {id: stop, hosts: members, uses: world.set, with: {key: server, to: stopped}}

@@ -60,7 +60,7 @@ def test_what_broke_once_is_never_asked_again(desk: Desk) -> None:
 
 
 def test_a_broken_journal_stays_broken_until_it_is_opened_anew(desk: Desk) -> None:
-    """append and sync give the first error again; a journal opened afterwards has what was safe."""
+    """Append and sync give the first error again; a journal opened afterwards has what was safe."""
     journal = desk.store.create(desk.plan)
     note = Noted(unit=UnitId("stop@h1"), text="one")
     journal.append(note, durable=True)

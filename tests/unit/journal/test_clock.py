@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.unit.engine.conftest import compiled
 
 from drrun.errors import StoreError
 from drrun.report import document, text
 from drrun.report.outage import goals, missed
 from drrun.report.story import Story
 from drrun.store.disk import boot_id
+from tests.unit.engine.conftest import compiled
 
 from .conftest import STEPS, Desk
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from tests.unit.engine.conftest import compiled
 
 from drrun.errors import StoreError
 from drrun.execute.recorder import Recorder
@@ -17,6 +16,7 @@ from drrun.journal.state import RunState
 from drrun.store.folder import FolderStore
 from drrun.testing.disk import FaultyDisk
 from drrun.values import UnitId
+from tests.unit.engine.conftest import compiled
 
 from .conftest import STEPS
 
