@@ -18,7 +18,7 @@ PYTEST := $(BIN)/python -m pytest
 LAB_TESTS := tests/lab
 ROOT := $(filter 0,$(shell id -u))
 
-.PHONY: help setup test test-unit test-sshd test-lab test-crash test-recoveries lint demo bench docs clean
+.PHONY: help setup test test-unit test-fire test-sshd test-lab test-crash test-recoveries lint demo bench docs clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -48,7 +48,7 @@ $(STAMP):
 # run even when one fails, and the last line says which did.
 test: setup ## Every test: lint, house, unit, property, sshd, then the lab's (root)
 	@began=$$SECONDS; failed=; \
-	for suite in lint test-unit test-sshd test-lab; do \
+	for suite in lint test-unit test-fire test-sshd test-lab; do \
 	  from=$$SECONDS; echo; echo "== $$suite"; \
 	  $(MAKE) --no-print-directory $$suite || failed="$$failed $$suite"; \
 	  echo "== $$suite took $$((SECONDS - from)) s"; \
@@ -57,7 +57,10 @@ test: setup ## Every test: lint, house, unit, property, sshd, then the lab's (ro
 	if [ -n "$$failed" ]; then echo "FAILED:$$failed"; exit 1; else echo "all suites passed"; fi
 
 test-unit: setup ## House rules, unit and property tests: no root, no sshd, no lab
-	@$(PYTEST) -q --durations=10 -m 'not lab and not sshd' tests
+	@$(PYTEST) -q --durations=10 -m 'not lab and not sshd and not fire' tests
+
+test-fire: setup ## Controllers under signals, lost terminals, full and dying disks (some need root)
+	@$(PYTEST) -q --durations=5 -m fire tests
 
 test-sshd: setup ## The transports against a real OpenSSH server on loopback
 	@$(PYTEST) -q --durations=10 -m sshd tests

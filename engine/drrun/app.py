@@ -247,6 +247,7 @@ class App:
         found = self._resumable(run)
         plan = found.plan
         epoch = RunState.of(plan, found.events).epoch + 1
+        self.store.prove_writable(found.run)  # hosts that were fenced in vain refuse everybody
         with self._hosts(plan) as hosts:
             hosts.connect_all(plan.targets)
             if plan.changes_anything:

@@ -41,7 +41,7 @@ hosts:
 groups:
   all: [here]
 """
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds after which what a test waits for will not come any more."""
 
 
@@ -81,8 +81,8 @@ class Fire:
     def env(self) -> dict[str, str]:
         """What the processes are told."""
         more = {"DRRUN_STATE": str(self.state), "FIRE_BASE": str(self.folder / "host")}
-        kept = {name: value for name, value in os.environ.items() if name not in {"NO_COLOR"}}
-        return {**kept, "TERM": "xterm", "PYTHONUNBUFFERED": "", **more}
+        kept = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+        return {**kept, "TERM": "xterm", **more}
 
     def words(self, *words: str) -> list[str]:
         """A command line."""

@@ -21,6 +21,8 @@ from drrun_lab.waiting import until
 
 from .conftest import PATIENCE, Fire
 
+pytestmark = pytest.mark.fire
+
 
 def ended(process: subprocess.Popen[Any]) -> int:
     """The exit code of a process that ends by itself."""

@@ -210,6 +210,16 @@ class FolderStore:
         except OSError as error:
             raise unwritable(folder, error, run) from error
 
+    def prove_writable(self, run: RunId) -> None:
+        """Write what a takeover will write, and take it away again. Raises StoreError."""
+        folder = self.folder(run)
+        probe = folder / f"{JOURNAL}.probe"
+        try:
+            write_once(probe, (folder / JOURNAL).read_bytes())
+            probe.unlink()
+        except OSError as error:
+            raise unwritable(folder, error, run) from error
+
     def take_over(self, run: RunId) -> tuple[Plan, FolderJournal]:
         """A run to go on with although somebody holds it: he writes into a file without a name.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from drrun.errors import Refused
+from drrun.errors import Refused, StoreError
 from drrun.store import lock
 from drrun.store.folder import FolderStore
 from drrun.values import RunId
@@ -107,3 +108,20 @@ def test_a_takeover_that_died_half_way_does_not_hinder_the_next(desk: Desk) -> N
         "output",
         "plan.json",
     ]
+
+
+def test_a_takeover_that_cannot_be_journaled_fences_no_host(desk: Desk) -> None:
+    """The folder does not take a copy of the journal: exit 10, and the hosts have heard nothing."""
+    desk.disk.at, desk.disk.error = 20, errno.EIO
+    with pytest.raises(StoreError):
+        desk.app().start(desk.plan)
+    before = dict(desk.world.locks)
+    in_the_way = desk.root / "r-test" / "journal.jsonl.probe"
+    in_the_way.mkdir()
+    with pytest.raises(StoreError, match="cannot be written") as found:
+        desk.app().takeover(None)
+    assert found.value.exit_code == 10
+    assert desk.world.locks == before
+    in_the_way.rmdir()
+    assert desk.app().takeover(None).exit_code == 0
+    desk.proved()
