@@ -38,7 +38,6 @@ from drrun.plan.early import early_mistakes
 from drrun.plan.plan import Plan
 from drrun.ports import Clock, Journal, Prompt, Transport, Watcher
 from drrun.registry import Registry
-from drrun.store.disk import SystemTimes
 from drrun.store.folder import FolderJournal, FolderStore, StoredRun
 from drrun.values import HostName, RunId, UnitId
 
@@ -52,14 +51,18 @@ TORN = 2000
 """Bytes of a torn record that its note keeps."""
 
 
-class SystemClock(SystemTimes):
+class SystemClock:
     """The machine's clock; a wait ends early when the run is asked to stop."""
 
     def __init__(self, stop: threading.Event) -> None:
         self._stop = stop
 
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return time.time()
+
     def monotonic(self) -> float:
-        """Without the time that the machine slept: a deadline is of time to act in."""
+        """Seconds that never go back."""
         return time.monotonic()
 
     def wait(self, seconds: float) -> None:

@@ -154,20 +154,16 @@ class Transport(Protocol):
         ...
 
 
-class Times(Protocol):
-    """What time it is."""
+class Clock(Protocol):
+    """Time, and waiting for a condition."""
 
     def now(self) -> float:
-        """Seconds since the epoch, UTC. May jump, forth and back: nothing is decided by it."""
+        """Seconds since the epoch, UTC."""
         ...
 
     def monotonic(self) -> float:
         """Seconds that never go back."""
         ...
-
-
-class Clock(Times, Protocol):
-    """Time, and waiting for a condition."""
 
     def wait(self, seconds: float) -> None:
         """Give way for up to `seconds`; returns early, raising Interrupted, when asked to stop."""

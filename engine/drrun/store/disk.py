@@ -11,12 +11,14 @@ import errno
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from drrun.errors import StoreError
+from drrun.journal.chain import Stamp
 
 
 class Disk(Protocol):
@@ -57,16 +59,15 @@ class SystemDisk:
         return b"".join(found)
 
 
-class SystemTimes:
-    """`drrun.ports.Times` of this machine."""
+Stamps: TypeAlias = Callable[[], Stamp]
+"""What gives a record its time."""
 
-    def now(self) -> float:
-        """Seconds since the epoch."""
-        return time.time()
 
-    def monotonic(self) -> float:
-        """Seconds since the boot, those among it that the machine slept: an outage goes on then."""
-        return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+def stamp() -> Stamp:
+    """Now, by this machine. What it slept is in the monotonic time too: an outage goes on then."""
+    utc = datetime.now(UTC).isoformat(timespec="milliseconds")
+    mono = time.clock_gettime_ns(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+    return Stamp(utc, mono, boot_id())
 
 
 @cache

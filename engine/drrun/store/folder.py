@@ -13,20 +13,18 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from drrun.errors import JournalDamaged, StoreError, TakenOver, UsageError
-from drrun.journal.chain import Read, Record, Stamp, encode, line_digest, read
+from drrun.journal.chain import Read, Record, encode, line_digest, read
 from drrun.journal.events import Event, RunAttached, RunStarted
 from drrun.plan.plan import Plan
-from drrun.ports import Times
 from drrun.store import lock
 from drrun.store.disk import (
     Disk,
+    Stamps,
     SystemDisk,
-    SystemTimes,
-    boot_id,
+    stamp,
     sync_folder,
     unreadable,
     unwritable,
@@ -64,13 +62,13 @@ class FolderJournal:
     """`drrun.ports.Journal` on a folder. Safe from many threads; syncs are shared."""
 
     def __init__(
-        self, folder: Path, fd: int, lock_fd: int, found: Read, *, disk: Disk, times: Times
+        self, folder: Path, fd: int, lock_fd: int, found: Read, *, disk: Disk, stamps: Stamps
     ) -> None:
         self.folder = folder
         self.torn = found.torn
         """What there was of a last record that a crash had cut short; it is trimmed by now."""
         self._fd, self._lock_fd = fd, lock_fd
-        self._disk, self._times = disk, times
+        self._disk, self._stamps = disk, stamps
         self._events = [record.event for record in found.records]
         self._head, self._seq = found.head, len(found.records)
         self._epoch = found.records[-1].epoch if found.records else 0
@@ -93,7 +91,7 @@ class FolderJournal:
             if isinstance(event, RunAttached):
                 self._epoch = event.epoch
             line = encode(
-                event, seq=self._seq, prev=self._head, stamp=self._stamp(), epoch=self._epoch
+                event, seq=self._seq, prev=self._head, stamp=self._stamps(), epoch=self._epoch
             )
             with self._poisoning(JOURNAL):
                 taken = self._disk.write(self._fd, line)
@@ -105,11 +103,6 @@ class FolderJournal:
             mine = self._seq
         if durable:
             self._flush(mine)
-
-    def _stamp(self) -> Stamp:
-        now = datetime.fromtimestamp(self._times.now(), UTC)
-        mono = round(self._times.monotonic() * 1e9)
-        return Stamp(now.isoformat(timespec="milliseconds"), mono, boot_id())
 
     def sync(self) -> None:
         """Wait for the disk."""
@@ -175,9 +168,9 @@ class FolderJournal:
 class FolderStore:
     """All runs of one operator account, a folder each."""
 
-    def __init__(self, root: Path, *, disk: Disk | None = None, times: Times | None = None) -> None:
+    def __init__(self, root: Path, *, disk: Disk | None = None, stamps: Stamps = stamp) -> None:
         self.root = root
-        self._disk, self._times = disk or SystemDisk(), times or SystemTimes()
+        self._disk, self._stamps = disk or SystemDisk(), stamps
 
     def folder(self, run: str) -> Path:
         """Where a run lies."""
@@ -247,7 +240,7 @@ class FolderStore:
         except (OSError, StoreError):
             _close(fd, lock_fd)
             raise
-        return FolderJournal(folder, fd, lock_fd, found, disk=self._disk, times=self._times)
+        return FolderJournal(folder, fd, lock_fd, found, disk=self._disk, stamps=self._stamps)
 
     def load(self, run: str) -> StoredRun:
         """A run, to look at. Raises UsageError when there is none, StoreError, JournalDamaged."""

@@ -11,6 +11,7 @@ from tests.unit.cli.test_running import run_id
 
 from drrun.cli.tail import Tail
 from drrun.errors import JournalDamaged
+from drrun.journal.chain import read
 from drrun.store.folder import JOURNAL, FolderStore
 
 
@@ -105,6 +106,19 @@ def test_a_tail_verifies_what_it_reads(desk: Desk) -> None:
     path.write_bytes(path.read_bytes().replace(b"failing", b"falling"))
     with pytest.raises(JournalDamaged):
         Tail(path).news()
+
+
+def test_half_a_record_that_a_resume_trims_is_no_damage(desk: Desk) -> None:
+    """Who watched saw half a line; the next controller trims it, says so, and is followed."""
+    run = run_id(desk("failing.yaml").out)
+    path = desk.folder / "state" / run / JOURNAL
+    path.write_bytes(path.read_bytes()[:-40])
+    tail = Tail(path)
+    before = tail.news()
+    assert "journal.trimmed" in desk("resume").err
+    news = tail.news()
+    assert [news[0].event.type, news[1].event.type] == ["journal.trimmed", "run.attached"]
+    assert (*before, *news) == read(path.read_bytes()).records
 
 
 def test_half_a_record_waits_for_its_other_half(desk: Desk) -> None:

@@ -5,18 +5,23 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from tests.unit.engine.conftest import compiled
 
+from drrun.cli.aside import Aside
 from drrun.cli.consent import consent
 from drrun.cli.prompt import TerminalPrompt
 from drrun.cli.signals import exit_code
 from drrun.cli.terminal import Terminal
 from drrun.cli.views import PlainView
-from drrun.errors import Refused
-from drrun.journal.events import UnitFinished, UnitStarted
+from drrun.errors import Refused, Waiting
+from drrun.journal.events import Event, UnitFinished, UnitStarted
+from drrun.ports import Question
 from drrun.testing.world import Answers
 from drrun.values import Outcome, UnitId
 
@@ -69,6 +74,76 @@ def test_a_termination_is_143() -> None:
 def test_a_lost_terminal_may_tell_twice() -> None:
     """SIGHUP stops once; a second one does not cut the stopping short."""
     assert sent("SIGHUP", "SIGHUP")[:2] == (0, "once 130\nstill here\n")
+
+
+IGNORED = """
+import os, signal, threading
+from drrun.cli.signals import Signals
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+stop = threading.Event()
+with Signals(stop, "r-test"):
+    os.kill(os.getpid(), signal.SIGHUP)
+print(stop.is_set(), signal.getsignal(signal.SIGHUP) is signal.SIG_IGN)
+"""
+
+
+def test_what_was_ignored_stays_ignored() -> None:
+    """Under nohup SIGHUP stops nothing, in the run and after it."""
+    found = subprocess.run([sys.executable, "-c", IGNORED], capture_output=True, check=False)
+    assert (found.returncode, found.stdout) == (0, b"False True\n")
+
+
+class Gone(io.StringIO):
+    """A terminal that was closed at its other end."""
+
+    def write(self, text: str) -> int:
+        """The kernel's answer."""
+        raise OSError(5, "Input/output error")
+
+
+def test_a_question_to_a_terminal_that_is_gone_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no bug of the step's: the run waits for a person, with exit 6."""
+    monkeypatch.setattr(sys, "stderr", Gone())
+    with pytest.raises(Waiting, match="the terminal is gone") as found:
+        TerminalPrompt().ask(Question("Go on?"))
+    assert found.value.exit_code == 6
+
+
+class Stuck:
+    """A view whose terminal takes nothing until it is let go."""
+
+    def __init__(self) -> None:
+        self.go, self.seen = threading.Event(), list[Event]()
+
+    def __enter__(self) -> Stuck:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def watch(self, event: Event, when: datetime | None = None) -> None:
+        """Wait for the terminal."""
+        self.go.wait(10)
+        self.seen.append(event)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """A question waits for its turn."""
+        yield
+
+
+def test_a_view_that_stands_still_holds_up_nobody() -> None:
+    """Three events are taken while the terminal takes none; at the end it gets them, in order."""
+    stuck = Stuck()
+    events = [UnitStarted(unit=UnitId("stop@h1"), attempt=n) for n in (1, 2, 3)]
+    with Aside(stuck) as aside:
+        for event in events:
+            aside.watch(event)
+        assert stuck.seen == []
+        stuck.go.set()
+        with aside.paused():
+            assert stuck.seen == events
+        aside.watch(events[0])
+    assert stuck.seen == [*events, events[0]]
 
 
 def test_the_name_of_the_inventory_is_consent() -> None:

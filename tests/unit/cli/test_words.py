@@ -127,6 +127,16 @@ def test_a_bug_is_short_and_kept(desk: Desk, capsys: pytest.CaptureFixture[str])
     assert "Traceback" in kept[0].read_text()
 
 
+def test_a_pipe_that_breaks_elsewhere_is_a_bug_and_no_success(desk: Desk) -> None:
+    """Only a reader of ours that left is exit 0: a broken pipe to anybody else must not look so."""
+
+    def broken() -> int:
+        raise BrokenPipeError
+
+    assert guarded(broken) == 70
+    assert "a bug in drrun: BrokenPipeError" in desk.capture.readouterr().err
+
+
 def test_an_interrupt_outside_a_run_exits_130(desk: Desk) -> None:
     """^C where nothing runs leaves with 130."""
 

@@ -12,7 +12,8 @@ import pytest
 from drrun.app import App
 from drrun.model.inventory import Target
 from drrun.plan.plan import Plan
-from drrun.ports import Job, JobReport, Journal, Times, Transport
+from drrun.ports import Job, JobReport, Journal, Transport
+from drrun.store.disk import Stamps, stamp
 from drrun.store.folder import JOURNAL, FolderStore
 from drrun.testing.disk import FaultyDisk
 from drrun.testing.world import Answers, World, WorldLine, WorldTransport
@@ -57,7 +58,7 @@ class Desk:
 
     root: Path
     disk: FaultyDisk = field(default_factory=FaultyDisk)
-    times: Times | None = None
+    stamps: Stamps = stamp
     world: World = field(default_factory=World)
     plan: Plan = field(default_factory=lambda: compiled(STEPS))
     says: Sequence[str] = ()
@@ -74,7 +75,7 @@ class Desk:
     @property
     def store(self) -> FolderStore:
         """Where the run lies."""
-        return FolderStore(self.root, disk=self.disk, times=self.times)
+        return FolderStore(self.root, disk=self.disk, stamps=self.stamps)
 
     @property
     def path(self) -> Path:
