@@ -56,6 +56,9 @@ START = """\
 - {id: start, hosts: etcd, uses: golden.set, with: {key: server, to: "{{ steps.stop.outputs.was }}"}}
 """
 FAIL = "- {id: check, hosts: 'etcd[1]', uses: golden.fail%s}\n"
+ALWAYS = (
+    "- {id: tell, hosts: 'etcd[0]', always: true, uses: golden.set, with: {key: told, to: all}}\n"
+)
 ASK = "- {id: admit, hosts: 'etcd[0]', uses: golden.ask, with: {key: clients, to: admitted}}\n"
 
 
@@ -144,7 +147,7 @@ def finished(desk: Desk) -> None:
 
 def failed(desk: Desk) -> None:
     """The second step fails on one host; a resume fails there again, and repeats nothing."""
-    desk.app().start(compiled(STOP + FAIL % "" + START))
+    desk.app().start(compiled(STOP + FAIL % "" + START + ALWAYS))
 
 
 def undone(desk: Desk) -> None:
@@ -166,7 +169,7 @@ def past_no_return(desk: Desk) -> None:
 
 def interrupted(desk: Desk) -> None:
     """The controller died when a command had run and its result was not journaled yet."""
-    crashed(desk, compiled(STOP + WIPE + START), 2)
+    crashed(desk, compiled(STOP + WIPE + START + ALWAYS), 2)
 
 
 def torn(desk: Desk) -> None:
