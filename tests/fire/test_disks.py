@@ -245,3 +245,34 @@ def test_a_call_that_fails_once_stops_the_run_although_the_next_would_do(
 def _is_traced(task: Path) -> bool:
     lines = (task / "status").read_text().splitlines()
     return next(line for line in lines if line.startswith("TracerPid")).split()[1] != "0"
+
+
+@pytest.mark.parametrize("behind", [2, 3, 4, 7])
+def test_the_next_move_for_a_damaged_journal_does_what_it_says(fire: Fire, behind: int) -> None:
+    """The message's own commands are run in a shell: the run ends, each word is there once.
+
+    The host's agent has forgotten nothing: what it ran behind the cut is found by its token.
+    """
+    process = fire.start(fire.runbook())
+    fire.at_the_gate()
+    process.kill()
+    process.wait()
+    fire.open_gate()
+    until(
+        lambda: fire.counted() == Counter(["one", "two"]),
+        timeout=PATIENCE,
+        awaiting="the command that goes on without its controller",
+    )
+    journal = fire.run.folder / JOURNAL
+    lines = journal.read_bytes().splitlines(keepends=True)
+    assert len(lines) > behind
+    lines[behind] = lines[behind].replace(b'"seq":', b'"sEq":')
+    journal.write_bytes(b"".join(lines))
+    refused = fire.do(fire.words("resume"))
+    assert refused.returncode == 10
+    assert f"is damaged in line {behind + 1} " in refused.stderr
+    commands = refused.stderr.split("that verifies: ")[1].split("; drrun resume")[0]
+    run("sh", "-ec", commands)
+    resumed = fire.do(fire.words("resume"))
+    assert resumed.returncode == 0, resumed.stderr
+    fire.proved()
