@@ -65,14 +65,13 @@ def test_every_report_of_it_can_be_made(place: Path) -> None:
     """Text, Markdown, HTML and JUnit name the run."""
     stored, _ = kept(place)
     story = Story.of(stored.plan, stored.records)
-
-    def read(name: str) -> bytes:
-        path = place / "output" / name
-        return path.read_bytes() if path.exists() else b""
-
-    pages = [text.status(story), markdown.page(story, read), html.page(story, read)]
+    pages = [
+        text.status(story),
+        markdown.page(story, stored.outputs),
+        html.page(story, stored.outputs),
+    ]
     assert all(stored.plan.run in page for page in pages)
-    assert stored.plan.name in junit.suite(story, read)
+    assert stored.plan.name in junit.suite(story, stored.outputs)
 
 
 @pytest.mark.parametrize("place", [p for p in KEPT if (p / "hosts.json").exists()], ids=named)

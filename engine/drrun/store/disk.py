@@ -22,9 +22,9 @@ from drrun.journal.chain import Stamp
 
 
 class Disk(Protocol):
-    """The calls by which a journal gets to the disk. Each may raise OSError."""
+    """The calls by which a run gets to the disk. Each may raise OSError."""
 
-    def write(self, fd: int, data: bytes) -> int:
+    def write(self, fd: int, data: bytes | memoryview) -> int:
         """Write, and say how many bytes were taken."""
         ...
 
@@ -40,7 +40,7 @@ class Disk(Protocol):
 class SystemDisk:
     """`Disk` of this machine."""
 
-    def write(self, fd: int, data: bytes) -> int:
+    def write(self, fd: int, data: bytes | memoryview) -> int:
         """By one call of write."""
         return os.write(fd, data)
 

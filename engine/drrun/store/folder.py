@@ -76,7 +76,7 @@ class FolderJournal:
         self._write = threading.Lock()
         self._sync = threading.Lock()
         self._synced = self._seq
-        self.outputs = OutputFolder(folder / OUTPUT)
+        self.outputs = OutputFolder(folder / OUTPUT, disk)
 
     @property
     def head(self) -> Digest:

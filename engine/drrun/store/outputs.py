@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from drrun.errors import StoreError
+from drrun.store.disk import Disk, SystemDisk
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,7 @@ class OutputFolder:
     """`drrun.journal.outputs.Outputs` on a folder. Every call opens its file anew: a run has many."""
 
     folder: Path
+    disk: Disk = field(default_factory=SystemDisk)
 
     def path(self, name: str) -> Path:
         """Where an output lies: a file's name made from a token or a unit's id."""
@@ -28,7 +30,7 @@ class OutputFolder:
         try:
             view = memoryview(content)
             while view:
-                view = view[os.write(fd, view) :]
+                view = view[self.disk.write(fd, view) :]
         finally:
             os.close(fd)
 
@@ -37,7 +39,7 @@ class OutputFolder:
         for path in (*map(self.path, names), self.folder):
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             try:
-                os.fsync(fd)
+                self.disk.sync(fd)
             finally:
                 os.close(fd)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from drrun.app import App
+from drrun.journal.events import ChangeFinished
 from drrun.model.inventory import Target
 from drrun.plan.plan import Plan
 from drrun.ports import Job, JobReport, Journal, Transport
@@ -99,8 +101,15 @@ class Desk:
             self.too_early.append(f"{host} {job.token}")
 
     def proved(self) -> None:
-        """The run is done, every effect happened once, none before it was announced."""
-        assert self.store.load("r-test").events[-1].type == "run.finished"
+        """The run is done, every effect happened once, none unannounced, and its output is there."""
+        stored = self.store.load("r-test")
+        assert stored.events[-1].type == "run.finished"
+        ended = [event for event in stored.events if isinstance(event, ChangeFinished)]
+        assert len(ended) == EFFECTS
+        for event in ended:
+            printed = stored.outputs.read(f"{event.token}.out", 0, 1000)
+            assert hashlib.sha256(printed).hexdigest() == event.stdout
+            assert len(printed) == event.out_size > 0
         assert set(self.world.effects.values()) == {1}
         assert len(self.world.effects) == EFFECTS
         assert not self.world.locks

@@ -34,7 +34,7 @@ class SlowDisk(FaultyDisk):
     wanted: int = 0
     together: threading.Event = field(default_factory=threading.Event)
 
-    def write(self, fd: int, data: bytes) -> int:
+    def write(self, fd: int, data: bytes | memoryview) -> int:
         """Write; the last one wakes the sync."""
         taken = super().write(fd, data)
         if self.count("write") >= self.wanted:
