@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import getpass
 import os
 import secrets
@@ -38,6 +39,7 @@ if TYPE_CHECKING:  # what only a run needs is imported when there is one: lint a
     from drrun.execute.decide import Finish
     from drrun.execute.dry import Forecast
     from drrun.execute.hosts import Hosts
+    from drrun.execute.sealed import Sealed
 
 
 class SystemClock:
@@ -149,18 +151,19 @@ class App:
     def plan(
         self,
         loaded: LoadedRunbook,
-        inventory: Path,
+        inventory: Path | Inventory,
         answers: Mapping[str, str],
         *,
         limit: Sequence[str] = (),
+        run: RunId | None = None,
     ) -> Plan:
-        """The plan of a new run. Raises AuthorError with every mistake."""
-        found = load_inventory(inventory)
+        """The plan of a new run, or of the run that is named. Raises AuthorError with every mistake."""
+        found = load_inventory(inventory) if isinstance(inventory, Path) else inventory
         narrowed = _limited(found, limit) if limit else None
         binding = bind(loaded, found, answers, limit=narrowed)
         versions = {"drrun": __version__, "python": sys.version.split()[0]}
         return compile_plan(
-            loaded, found, binding, self.registry, run=new_run_id(), versions=versions
+            loaded, found, binding, self.registry, run=run or new_run_id(), versions=versions
         ).plan
 
     # --- plan to forecast --------------------------------------------------------------------
@@ -169,21 +172,26 @@ class App:
         """The dry-run: reads only. Raises ConnectError when a host cannot be reached."""
         from drrun.execute.asking import Remembering
         from drrun.execute.dry import Dry
+        from drrun.execute.observed import Observing
 
         if offline:
             return Dry(plan, self.registry, lambda _host, _facts: None, offline=True).forecast()
         with self._hosts(plan) as hosts:
             hosts.connect_all(plan.targets)
-
-            return Dry(plan, self.registry, Remembering(hosts)).forecast()
+            reader = Observing(Remembering(hosts))
+            forecast = Dry(plan, self.registry, reader).forecast()
+            return dataclasses.replace(forecast, facts=reader.found)
 
     # --- plan to run -------------------------------------------------------------------------
 
-    def start(self, plan: Plan, argv: Sequence[str] = ()) -> Finish:
-        """Run a plan from its beginning."""
+    def start(self, plan: Plan, argv: Sequence[str] = (), sealed: Sealed | None = None) -> Finish:
+        """Run a plan from its beginning: `sealed` is the one that it was reviewed as.
+
+        Raises Refused when the plan's run was begun already, here or (Fenced) on the hosts.
+        """
         with self._hosts(plan) as hosts:
             hosts.connect_all(plan.targets)  # before the journal: exit 4 leaves nothing behind
-            journal = self.store.create(plan)
+            journal = self.store.create(plan, sealed.text() if sealed is not None else b"")
             recorder = Recorder(self.wrap(journal), RunState.of(plan), tuple(self.watchers))
             recorder.record(
                 RunStarted(
@@ -195,6 +203,7 @@ class App:
                     controller=socket.gethostname(),
                     version=__version__,
                     argv=tuple(argv),
+                    sealed=sealed.digest if sealed is not None else "",
                 ),
                 durable=True,
             )
@@ -262,7 +271,7 @@ class App:
     def _resumable(self, run: str | None) -> StoredRun:
         found = self.store.find(run)
         state = RunState.of(found.plan, found.events)
-        if state.finished is not None and state.finished.status in {"done", "undone"}:
+        if state.finished is not None and state.finished.status in {"done", "undone", "void"}:
             raise UsageError(
                 f"{found.run} is {state.finished.status}: there is nothing to resume",
                 hint=f"`drrun report {found.run}` shows it",
@@ -319,12 +328,23 @@ class App:
 
 
 def _fence(recorder: Recorder, hosts: Hosts, epoch: int) -> None:
-    """Take every host, or end the run as refused: the lock's holder is named."""
+    """Take every host, or end the run as refused: the lock's holder is named.
+
+    A host that knows the first epoch of this run has seen it begin elsewhere, from the same sealed
+    plan. That run is the other controller's alone: this one is void, and cannot be resumed.
+    """
     try:
         hosts.fence(epoch, _holder())
     except Refused as error:
-        ended = RunFinished(status="refused", exit_code=error.exit_code, why=error.message)
+        again = isinstance(error, Fenced) and epoch == 1
+        status = "void" if again else "refused"
+        ended = RunFinished(status=status, exit_code=error.exit_code, why=error.message)
         recorder.record(ended, durable=True)
+        if again:
+            raise Fenced(
+                f"this plan was applied already, by another controller: {error.message}",
+                hint="a sealed plan is applied once; see how that run stands, or seal a new plan",
+            ) from error
         raise
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from drrun.journal.outputs import STREAMS, Outputs, count_lines, tail
 from drrun.journal.state import Status, UnitRecord
 from drrun.report.outage import goals, outage
+from drrun.report.promise import Promise
 from drrun.report.story import Made, Phase, Story, status_word
 from drrun.report.words import clock, columns, count, cut, fold, one_line, safe
 from drrun.values import Effect, UnitId, span
@@ -67,14 +68,16 @@ def _mark(phase: Phase) -> str:
     return "▶" if statuses & {Status.RUNNING, Status.UNDOING} else " "
 
 
-def end(story: Story, *, report: str = "") -> str:
-    """The screen at the end of a run."""
+def end(story: Story, *, report: str = "", promised: Promise | None = None) -> str:
+    """The screen at the end of a run; `promised`, when it was applied from a sealed plan."""
     lines = [status_line(story), "", *phases(story), ""]
     lines += [f"  note {unit}: {one_line(text)}" for unit, text in _notes(story)]
     lines += [*_cuts(story), f"  {totals(story)}"]
     for goal in goals(story):
         mark = {True: "✔", False: "✘", None: "?"}[goal.met]
         lines.append(f"  {mark} {goal.words}")
+    if promised is not None:
+        lines += [f"  {line}" for line in promised.lines]
     if report:
         lines.append(f"  report {report}")
     return "\n".join(lines)

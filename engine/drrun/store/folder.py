@@ -18,6 +18,7 @@ from pathlib import Path
 from time import monotonic_ns
 
 from drrun.errors import Refused, StoreError, TakenOver, UsageError
+from drrun.execute.sealed import Sealed, decode
 from drrun.journal.chain import Read, Record, encode, line_digest, read
 from drrun.journal.events import Event, RunAttached
 from drrun.plan.plan import Plan
@@ -25,6 +26,8 @@ from drrun.store.outputs import OutputFolder
 from drrun.values import Digest, RunId, canonical
 
 JOURNAL, PLAN, OUTPUT, LOCK = "journal.jsonl", "plan.json", "output", "lock"
+SEALED = "sealed.drrun"
+"""The sealed plan that a run was begun with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,12 @@ class StoredRun:
     def outputs(self) -> OutputFolder:
         """What its commands printed."""
         return OutputFolder(self.folder / OUTPUT)
+
+    @property
+    def sealed(self) -> Sealed | None:
+        """The sealed plan that it was applied from. Raises PlanDamaged when that was changed."""
+        path = self.folder / SEALED
+        return decode(path.read_bytes(), str(path)) if path.exists() else None
 
 
 class FolderJournal:
@@ -174,15 +183,25 @@ class FolderStore:
         """What its commands printed."""
         return OutputFolder(self.folder(run) / OUTPUT)
 
-    def create(self, plan: Plan) -> FolderJournal:
-        """A new run's journal. Raises StoreError."""
+    def create(self, plan: Plan, sealed: bytes = b"") -> FolderJournal:
+        """A new run's journal; `sealed` is the plan that it was reviewed as, kept beside it.
+
+        Raises Refused when there is such a run: of two that begin one at once, one does.
+        """
         folder = self.folder(plan.run)
         try:
             self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
             folder.mkdir(mode=0o700)
             (folder / OUTPUT).mkdir(mode=0o700)
+            if sealed:
+                _write_once(folder / SEALED, sealed)
             _write_once(folder / PLAN, canonical(plan.to_json()))
             _sync_folder(self.root)
+        except FileExistsError as error:
+            raise Refused(
+                f"the run {plan.run} was begun already: a sealed plan is applied once",
+                hint=f"`drrun status {plan.run}` shows it; to do it again, seal a new plan",
+            ) from error
         except OSError as error:
             raise StoreError(
                 f"cannot keep a run under {self.root}: {error.strerror}",

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from drrun.errors import Refused, Unreachable
+from drrun.errors import Fenced, Refused, Unreachable
 from drrun.journal.events import Event
 from drrun.model.inventory import Target
 from drrun.ports import Job, JobReport, JobState, Question, Sink
@@ -36,6 +36,10 @@ class World:
     effects: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     """(host, key, value) -> how often it was really set."""
     locks: dict[HostName, tuple[str, int]] = field(default_factory=dict)
+    fences: dict[tuple[HostName, str, int], str] = field(default_factory=dict)
+    """(host, run, epoch) -> who holds that epoch."""
+    keys: dict[HostName, str] = field(default_factory=dict)
+    """Host keys that are not the usual ones."""
     boots: dict[HostName, str] = field(default_factory=dict)
     down: set[HostName] = field(default_factory=set)
     fuse: int | None = None
@@ -166,6 +170,9 @@ class WorldLine:
             held = self.world.locks.get(self.host)
             if held is not None and held[0] != run:
                 raise Refused(f"{self.host} is locked by the run {held[0]} ({holder})")
+            owner = self.world.fences.setdefault((self.host, run, epoch), holder)
+            if owner != holder:
+                raise Fenced(f"{self.host}: epoch {epoch} belongs to {owner}")
             self.world.locks[self.host] = (run, epoch)
 
     def release(self, run: str, epoch: int) -> None:
@@ -200,8 +207,8 @@ class WorldTransport:
         return line
 
     def fingerprint(self, target: Target) -> str:
-        """Made from the name."""
-        return f"SHA256:{digest(target.name)[:43]}"
+        """Made from the name, unless the world says otherwise."""
+        return self.world.keys.get(target.name, f"SHA256:{digest(target.name)[:43]}")
 
     def close(self) -> None:
         """Nothing is open."""

@@ -1,0 +1,115 @@
+"""What moved, in words: findings that refuse, things that may move, steps that were changed. Pure."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from drrun.execute.compare import Finding, Moved
+from drrun.plan.diff import Difference, StepDrift
+from drrun.report.words import count, fold, one_line, safe
+from drrun.values import StepId, canonical
+
+MOST = 6
+"""Details of one thing that are shown."""
+WIDTH = 60
+
+
+def finding_lines(finding: Finding) -> list[str]:
+    """One thing that refuses, and how it moved."""
+    return [f"  ✘ {finding.kind}: {one_line(finding.text, 400)}", *_details(finding.details)]
+
+
+def finding_text(finding: Finding) -> str:
+    """The same on one line, for programs."""
+    shown = [one_line(_short(d), 200) for d in finding.details[:MOST]]
+    return ": ".join([f"{finding.kind}: {finding.text}", *(["; ".join(shown)] if shown else [])])
+
+
+def moved_lines(moved: Sequence[Moved]) -> list[str]:
+    """What moved and may: each on a line of its own."""
+    if not moved:
+        return ["moved  nothing that was read when this was sealed"]
+    lines = [
+        f"moved  {count(len(moved), 'thing')} since this was sealed; the plan holds all the same"
+    ]
+    for one in moved:
+        shown = "; ".join(_short(d) for d in one.details[:MOST])
+        rest = len(one.details) - MOST
+        more = f"; and {rest} more" if rest > 0 else ""
+        lines.append(f"  ~ {one_line(one.text, 200)}{': ' if shown else ''}{shown}{more}")
+    return lines
+
+
+def step_details(drifts: Sequence[StepDrift]) -> tuple[Difference, ...]:
+    """What changed in which step, the same on many hosts told once: `wipe on h[1-3]: with.to`."""
+    found: dict[tuple[StepId, str, str], tuple[Difference, list[str]]] = {}
+    for drift in drifts:
+        for d in drift.differences or (Difference("", drift.what, ""),):
+            unit, _, field = d.at.removeprefix("units.").partition(".")
+            if not d.at.startswith("units."):
+                unit, field = "", d.at
+            field = re.sub(r"^(params|open)\b", "with", field)
+            _, hosts = found.setdefault(
+                (drift.step, field, f"{d.was!r} {d.now!r}"),
+                (Difference(field, d.was, d.now), []),
+            )
+            hosts += [unit.rpartition("@")[2]] if "@" in unit else []
+    return tuple(
+        Difference(_step_at(step, d.at, hosts), d.was, d.now)
+        for (step, _, _), (d, hosts) in found.items()
+    )
+
+
+def _step_at(step: str, field: str, hosts: Sequence[str]) -> str:
+    on = f" on {fold(hosts)}" if hosts else ""
+    return f"step {step}{on}{f', {field}' if field else ''}"
+
+
+def difference_lines(details: Sequence[Difference], indent: str = "      ") -> list[str]:
+    """Differences, a line each; texts of many lines as a diff."""
+    return [f"{indent}{line}" for d in details for line in _difference(d)]
+
+
+def _details(details: Sequence[Difference]) -> list[str]:
+    lines = difference_lines(details[:MOST])
+    if len(details) > MOST:
+        lines.append(f"      and {len(details) - MOST} more")
+    return lines
+
+
+def _difference(d: Difference) -> Iterator[str]:
+    if isinstance(d.was, str) and isinstance(d.now, str) and "\n" in d.was + d.now:
+        yield f"{d.at}:"
+        found = difflib.unified_diff(d.was.splitlines(), d.now.splitlines(), n=1, lineterm="")
+        yield from (f"  {safe(line)}" for line in list(found)[2:])
+    else:
+        yield _short(d)
+
+
+def _short(d: Difference) -> str:
+    at = f"{safe(d.at)}: " if d.at else ""
+    if isinstance(d.was, Sequence) and isinstance(d.now, Sequence):
+        added, gone = _members(d.was, d.now)
+        if added or gone:
+            words = [f"+{_word(x)}" for x in added] + [f"-{_word(x)}" for x in gone]
+            return at + " ".join(words)
+    if d.now == "":
+        return at + _word(d.was)
+    return f"{at}{_word(d.was)} → {_word(d.now)}"
+
+
+def _members(was: Sequence[object], now: Sequence[object]) -> tuple[list[object], list[object]]:
+    """What a list gained and lost; texts are no lists."""
+    if isinstance(was, str) or isinstance(now, str):
+        return [], []
+    return [x for x in now if x not in was], [x for x in was if x not in now]
+
+
+def _word(value: object) -> str:
+    if isinstance(value, str):
+        return one_line(value, WIDTH) or "nothing"
+    if isinstance(value, Mapping | list | tuple | bool | int | float) or value is None:
+        return one_line(canonical(value).decode(), WIDTH)
+    return repr(value)
