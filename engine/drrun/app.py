@@ -211,7 +211,7 @@ class App:
 
     def resume(self, run: str | None) -> Finish:
         """Go on with a run: what is finished stays, what was interrupted is taken up again."""
-        found = self._resumable(run)
+        found = self.resumable(run)
         with self._opened(found) as (recorder, journal), self._hosts(found.plan) as hosts:
             hosts.connect_all(found.plan.targets)
             return self._drive(recorder, hosts, journal)
@@ -221,7 +221,7 @@ class App:
 
         The hosts are fenced first: from then on they refuse the old controller's changes.
         """
-        found = self._resumable(run)
+        found = self.resumable(run)
         plan = found.plan
         epoch = RunState.of(plan, found.events).epoch + 1
         with self._hosts(plan) as hosts:
@@ -268,7 +268,8 @@ class App:
                 durable=True,
             )
 
-    def _resumable(self, run: str | None) -> StoredRun:
+    def resumable(self, run: str | None) -> StoredRun:
+        """A run that can be gone on with. Raises UsageError when there is none, or it is over."""
         found = self.store.find(run)
         state = RunState.of(found.plan, found.events)
         if state.finished is not None and state.finished.status in {"done", "undone", "void"}:

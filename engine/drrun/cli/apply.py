@@ -17,6 +17,7 @@ from drrun.cli.run import masked
 from drrun.cli.terminal import terminal
 from drrun.cli.wiring import engine
 from drrun.errors import Refused
+from drrun.execute.decide import Finish
 from drrun.report import drift, dry, reviewing
 from drrun.sealing import review
 from drrun.store.plan_file import read_plan
@@ -60,14 +61,21 @@ def apply(
         )
     found = review(app, sealed, runbook=runbook, inventory=inventory)
     told = [*reviewing.head(sealed, datetime.now(UTC)), *drift.moved_lines(found.comparison.moved)]
-    if screen.json:
-        screen.give(reviewing.comparison_document(sealed, found.comparison))
-    elif dry_run:
-        screen.say("\n".join([*told, dry.screen(found.forecast, verbose=screen.verbose > 0)]))
-    else:
-        screen.warn("\n".join(told))
+    record = reviewing.comparison_document(sealed, found.comparison)
     if dry_run:
+        if screen.json:
+            screen.give({**dry.document(found.forecast), **record})
+        else:
+            screen.say("\n".join([*told, dry.screen(found.forecast, verbose=screen.verbose > 0)]))
         return 0
+    if not screen.json:
+        screen.warn("\n".join(told))
     consent(found.plan, prompt, screen, yes=yes, confirm=confirm)
     words = masked(sys.argv[1:], found.plan)
-    return drive(app, screen, found.plan, lambda: app.start(found.plan, words, sealed))
+
+    def act() -> Finish:
+        if screen.json:
+            screen.give(record)
+        return app.start(found.plan, words, sealed)
+
+    return drive(app, screen, found.plan, act)

@@ -11,12 +11,16 @@ from drrun.cli.options import Look
 from drrun.cli.prompt import TerminalPrompt
 from drrun.cli.terminal import terminal
 from drrun.cli.wiring import engine
+from drrun.drift import drift_of, refuse_changed
+from drrun.execute.decide import Finish
+from drrun.report import drift as words
 
 
 def resume(
     run: str | None = None,
     /,
     *,
+    as_planned: bool = False,
     forks: int = 16,
     no_input: Annotated[bool, Parameter(name="--no-input")] = False,
     look: Look = Look(),  # noqa: B008 - frozen
@@ -25,6 +29,8 @@ def resume(
 
     Args:
         run: The run, or the beginning of its id; the newest one when left out.
+        as_planned: Go on by the plan that the run began with, although its runbook was edited
+            under steps that are finished.
         forks: How many units may run at once.
         no_input: Never ask; what needs a person waits (exit 6).
         look: How it is shown.
@@ -32,7 +38,19 @@ def resume(
     screen = terminal(look)
     app = engine(TerminalPrompt(allowed=not no_input))
     app.forks = forks
-    found = app.store.find(run)
+    found = app.resumable(run)
     if run is None:
         screen.tell(f"the newest run is {found.run} ({found.plan.name})")
-    return drive(app, screen, found.plan, lambda: app.resume(found.run), found.records)
+    drift = None if found.live else drift_of(app, found)
+    if drift is not None and not as_planned:
+        refuse_changed(drift)
+
+    def act() -> Finish:
+        if drift is not None and screen.json:
+            screen.give(words.drift_document(drift))
+        return app.resume(found.run)
+
+    if drift is not None and not screen.json:
+        for line in words.drift_lines(drift):
+            screen.tell(line)
+    return drive(app, screen, found.plan, act, found.records)

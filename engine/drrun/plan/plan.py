@@ -134,6 +134,8 @@ class Plan:
     units: tuple[Unit, ...]
     objectives: Mapping[str, float]
     versions: Mapping[str, str]
+    whole_roles: Mapping[str, tuple[HostName, ...]] = field(default_factory=dict)
+    """The roles as they are without --limit: what rules are proved on."""
 
     @cached_property
     def step_of(self) -> Mapping[StepId, PlanStep]:
@@ -184,6 +186,8 @@ class Plan:
         fields = {k: v for k, v in raw.items() if k != "format"}
         fields["targets"] = {HostName(n): Target(**t) for n, t in raw["targets"].items()}
         fields["roles"] = {n: tuple(hosts) for n, hosts in raw["roles"].items()}
+        whole = raw.get("whole_roles", raw["roles"])
+        fields["whole_roles"] = {name: tuple(hosts) for name, hosts in whole.items()}
         fields["steps"] = tuple(_step(step) for step in raw["steps"])
         fields["units"] = tuple(_unit(unit) for unit in raw["units"])
         return cls(**fields)

@@ -6,10 +6,11 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from drrun.execute.checkpoint import Drift, HostDrift
 from drrun.execute.compare import Finding, Moved
-from drrun.plan.diff import Difference, StepDrift
+from drrun.plan.diff import Difference, StepDrift, differences
 from drrun.report.words import count, fold, one_line, safe
-from drrun.values import StepId, canonical
+from drrun.values import Json, StepId, canonical
 
 MOST = 6
 """Details of one thing that are shown."""
@@ -40,6 +41,90 @@ def moved_lines(moved: Sequence[Moved]) -> list[str]:
         more = f"; and {rest} more" if rest > 0 else ""
         lines.append(f"  ~ {one_line(one.text, 200)}{': ' if shown else ''}{shown}{more}")
     return lines
+
+
+def drift_lines(drift: Drift) -> list[str]:
+    """What moved under a run since its checkpoint, before it is resumed."""
+    if not drift.any:
+        return [f"drift  none: the runbook, the inventory and {_facts(drift)} are as they were"]
+    marks = [
+        f"{'!' if bad else '✔'} {word}"
+        for word, bad in (
+            ("runbook", drift.edited or drift.runbook),
+            ("inventory", drift.inventory),
+            ("step types", drift.code),
+            (_facts(drift), drift.hosts),
+        )
+    ]
+    lines = [f"drift  {' · '.join(marks)}"]
+    if drift.runbook:
+        lines.append(f"  ! runbook: {one_line(drift.runbook, 300)}")
+    elif drift.edited:
+        lines += _edited(drift)
+    lines += [
+        f"  ! inventory: {one_line(text, 300)}; the run goes by its plan"
+        for text in drift.inventory
+    ]
+    lines += [f"  ! {one_line(text, 300)}" for text in drift.code]
+    lines += [f"  {line}" for line in map(_host_line, _weighed(drift.hosts))]
+    return lines
+
+
+def _facts(drift: Drift) -> str:
+    return count(drift.asked, "fact") + " of the hosts"
+
+
+def _edited(drift: Drift) -> list[str]:
+    changed = (*drift.finished, *drift.ahead)
+    if not changed:
+        return ["  ~ runbook: it was edited; its steps are the same"]
+    head = "  ! runbook: it was edited; this run goes by the plan that it began with"
+    return [head, *difference_lines(step_details(changed)[:MOST])]
+
+
+def _weighed(drifts: Sequence[HostDrift]) -> list[HostDrift]:
+    """What the run itself had brought about first, then what names a thing, then the rest."""
+    return sorted(drifts, key=lambda d: (d.known.step is None, not d.identity, d.known.host))
+
+
+def _host_line(drift: HostDrift) -> str:
+    known = drift.known
+    where = f"{known.host}: {one_line(known.fact.key, 100)}"
+    if drift.why:
+        return f"! {where} cannot be read any more: {one_line(drift.why, 200)}"
+    if known.step is not None:
+        was, now = _word(known.answer), _word(drift.now)
+        return f"! {where} was {was} when {known.step} was done, and is {now} now"
+    shown = "; ".join(_short(d) for d in list(differences(known.answer, drift.now))[:MOST])
+    return f"{'!' if drift.identity else '~'} {where}: {shown}"
+
+
+def drift_document(drift: Drift) -> dict[str, Json]:
+    """The same for programs."""
+    return {
+        "type": "drift",
+        "run": drift.plan.run,
+        "runbook": {
+            "edited": drift.edited,
+            "cannot_compare": drift.runbook,
+            "finished_steps": [d.step for d in drift.finished],
+            "other_steps": [d.step for d in drift.ahead],
+        },
+        "inventory": list(drift.inventory),
+        "code": list(drift.code),
+        "facts_asked": drift.asked,
+        "hosts": [
+            {
+                "host": d.known.host,
+                "fact": d.known.fact.key,
+                "was": d.known.answer,
+                "now": d.now,
+                "why": d.why,
+                "set_by": d.known.step,
+            }
+            for d in drift.hosts
+        ],
+    }
 
 
 def step_details(drifts: Sequence[StepDrift]) -> tuple[Difference, ...]:
