@@ -33,7 +33,7 @@ from drrun.plan.plan import Plan
 from drrun.ports import Clock, Journal, Prompt, Transport, Watcher
 from drrun.registry import Registry
 from drrun.store.folder import FolderJournal, FolderStore, StoredRun
-from drrun.values import HostName, RunId, UnitId
+from drrun.values import HostName, RunId, StepId, UnitId
 
 if TYPE_CHECKING:  # what only a run needs is imported when there is one: lint and status start fast
     from drrun.execute.decide import Finish
@@ -184,10 +184,16 @@ class App:
 
     # --- plan to run -------------------------------------------------------------------------
 
-    def start(self, plan: Plan, argv: Sequence[str] = (), sealed: Sealed | None = None) -> Finish:
+    def start(
+        self,
+        plan: Plan,
+        argv: Sequence[str] = (),
+        sealed: Sealed | None = None,
+        only: frozenset[StepId] = frozenset(),
+    ) -> Finish:
         """Run a plan from its beginning: `sealed` is the one that it was reviewed as.
 
-        Raises Refused when the plan's run was begun already, here or (Fenced) on the hosts.
+        With `only` no other steps are begun: the run rests when these have ended. Raises Refused when the plan's run was begun already, here or (Fenced) on the hosts.
         """
         with self._hosts(plan) as hosts:
             hosts.connect_all(plan.targets)  # before the journal: exit 4 leaves nothing behind
@@ -207,7 +213,7 @@ class App:
                 ),
                 durable=True,
             )
-            return self._drive(recorder, hosts, journal)
+            return self._drive(recorder, hosts, journal, only=only)
 
     def resume(self, run: str | None) -> Finish:
         """Go on with a run: what is finished stays, what was interrupted is taken up again."""
@@ -300,7 +306,13 @@ class App:
             hosts.close()
 
     def _drive(
-        self, recorder: Recorder, hosts: Hosts, journal: FolderJournal, *, fenced: int = 0
+        self,
+        recorder: Recorder,
+        hosts: Hosts,
+        journal: FolderJournal,
+        *,
+        fenced: int = 0,
+        only: frozenset[StepId] = frozenset(),
     ) -> Finish:
         """Attach with a new epoch, fence the hosts unless a takeover did, and drive to the end.
 
@@ -322,7 +334,7 @@ class App:
             if recorder.state.plan.changes_anything and not fenced:
                 _fence(recorder, hosts, epoch)
             return Driver(
-                recorder, hosts, self.registry, self.clock, self.prompt, self.forks, self.stop
+                recorder, hosts, self.registry, self.clock, self.prompt, self.forks, self.stop, only
             ).drive()
         finally:
             journal.close()

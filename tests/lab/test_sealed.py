@@ -90,6 +90,32 @@ def test_a_plan_survives_a_cluster_that_writes_on(
     assert operator.runs() == []
 
 
+def test_staging_proves_the_restore_beside_a_cluster_that_runs(
+    healthy: Lab, snapshot: Path, operator: Operator
+) -> None:
+    """Restored on every host, checked, and no process was touched; taken back, nothing is left."""
+    processes, kept = rehearsal.processes(healthy), folders(healthy)
+    words = (RESTORE, "-e", f"snapshot={snapshot}", "-e", accepted_loss(operator, snapshot))
+    staged = operator.drrun(*words, "--stage", "--no-input")
+    assert staged.returncode == 0, staged.stdout + staged.stderr
+    assert "resting" in staged.stdout
+    run = operator.newest()
+    beside = f"ls -d /var/lib/etcd.drrun-{run}/member/snap/db"
+    found = rehearsal.each(healthy, beside, [host.name for host in healthy.layout.members])
+    assert len(found) == 3
+    assert rehearsal.processes(healthy) == processes
+    refused = operator.drrun("resume", run, "--no-input")
+    assert refused.returncode == 5
+    assert "install destroys" in refused.stderr
+    undone = operator.drrun("abort", run, "--undo", "--no-input")
+    assert undone.returncode == 8, undone.stdout + undone.stderr
+    assert rehearsal.processes(healthy) == processes
+    left = {
+        host: text.replace(f"/var/lib/drrun/{run}\n", "") for host, text in folders(healthy).items()
+    }
+    assert left == kept
+
+
 def move_leader(lab: Lab) -> None:
     """Make another member lead."""
     script = f"{rehearsal.ETCDCTL} endpoint status -w json"

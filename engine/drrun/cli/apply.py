@@ -9,7 +9,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from drrun.cli.consent import consent
+from drrun.cli.consent import consent, staged
 from drrun.cli.driving import drive
 from drrun.cli.options import InventoryPath, Look
 from drrun.cli.prompt import TerminalPrompt
@@ -30,6 +30,7 @@ def apply(
     runbook: str = "",
     inventory: InventoryPath = None,
     dry_run: Annotated[bool, Parameter(name=["--dry-run", "-n"])] = False,
+    stage: bool = False,
     forks: int = 16,
     yes: Annotated[bool, Parameter(name=["--yes", "-y"])] = False,
     confirm: str = "",
@@ -43,6 +44,8 @@ def apply(
         runbook: Where the runbook lies here, when it is not where it was sealed.
         inventory: Where the inventory lies here, when it is not where it was sealed.
         dry_run: Only compare: say whether the plan would be applied, change nothing.
+        stage: Only the steps up to the first safe point: proves a restore beside the live data.
+            The run rests there; `drrun resume` goes on.
         forks: How many units may run at once.
         yes: Agree to what the plan destroys.
         confirm: Agree, by the inventory's name: refused when it is another one.
@@ -70,12 +73,13 @@ def apply(
         return 0
     if not screen.json:
         screen.warn("\n".join(told))
-    consent(found.plan, prompt, screen, yes=yes, confirm=confirm)
+    only = staged(found.plan, stage=stage)
+    consent(found.plan, prompt, screen, yes=yes, confirm=confirm, only=only)
     words = masked(sys.argv[1:], found.plan)
 
     def act() -> Finish:
         if screen.json:
             screen.give(record)
-        return app.start(found.plan, words, sealed)
+        return app.start(found.plan, words, sealed, only)
 
     return drive(app, screen, found.plan, act)

@@ -54,7 +54,7 @@ def _detached(screen: Terminal, plan: Plan, stored: StoredRun, code: int) -> int
 def ended(screen: Terminal, stored: StoredRun, code: int) -> int:
     """The end screen, or the failure screen; and the report beside the journal."""
     story = story_of(stored)
-    if code == 0 and missed(story):
+    if code == 0 and story.status != "resting" and missed(story):
         code = MISSED
     report = _keep_report(stored, story)
     if screen.json:

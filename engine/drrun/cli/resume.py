@@ -6,6 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from drrun.cli.consent import consent, rests
 from drrun.cli.driving import drive
 from drrun.cli.options import Look
 from drrun.cli.prompt import TerminalPrompt
@@ -22,6 +23,8 @@ def resume(
     *,
     as_planned: bool = False,
     forks: int = 16,
+    yes: Annotated[bool, Parameter(name=["--yes", "-y"])] = False,
+    confirm: str = "",
     no_input: Annotated[bool, Parameter(name="--no-input")] = False,
     look: Look = Look(),  # noqa: B008 - frozen
 ) -> int:
@@ -32,11 +35,14 @@ def resume(
         as_planned: Go on by the plan that the run began with, although its runbook was edited
             under steps that are finished.
         forks: How many units may run at once.
+        yes: Agree to what a run that rests will destroy when it goes on.
+        confirm: Agree, by the inventory's name: refused when it is another one.
         no_input: Never ask; what needs a person waits (exit 6).
         look: How it is shown.
     """
     screen = terminal(look)
-    app = engine(TerminalPrompt(allowed=not no_input))
+    prompt = TerminalPrompt(allowed=not no_input)
+    app = engine(prompt)
     app.forks = forks
     found = app.resumable(run)
     if run is None:
@@ -45,12 +51,15 @@ def resume(
     if drift is not None and not as_planned:
         refuse_changed(drift)
 
+    if drift is not None and not screen.json:
+        for line in words.drift_lines(drift):
+            screen.tell(line)
+    if rests(found):  # it was staged: nobody has agreed yet to what it destroys
+        consent(found.plan, prompt, screen, yes=yes, confirm=confirm)
+
     def act() -> Finish:
         if drift is not None and screen.json:
             screen.give(words.drift_document(drift))
         return app.resume(found.run)
 
-    if drift is not None and not screen.json:
-        for line in words.drift_lines(drift):
-            screen.tell(line)
     return drive(app, screen, found.plan, act, found.records)

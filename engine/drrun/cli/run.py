@@ -10,7 +10,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from drrun.app import App
-from drrun.cli.consent import consent
+from drrun.cli.consent import consent, staged
 from drrun.cli.driving import drive
 from drrun.cli.options import InventoryPath, Look, answers, find_inventory
 from drrun.cli.prompt import TerminalPrompt
@@ -37,6 +37,7 @@ def run(
     offline: bool = False,
     out: Path | None = None,
     limit: Annotated[list[str] | None, Parameter(name=["--limit", "-l"])] = None,
+    stage: bool = False,
     forks: int = 16,
     yes: Annotated[bool, Parameter(name=["--yes", "-y"])] = False,
     confirm: str = "",
@@ -53,6 +54,8 @@ def run(
         offline: With --dry-run: do not even ask the hosts.
         out: With --dry-run: seal the plan into this file, for `drrun apply`.
         limit: Only these hosts (an expression over hosts and groups). Repeatable.
+        stage: Only the steps up to the first safe point: proves a restore beside the live data.
+            The run rests there; `drrun resume` goes on.
         forks: How many units may run at once.
         yes: Agree to what the runbook destroys.
         confirm: Agree, by the inventory's name: refused when it is another one.
@@ -77,9 +80,10 @@ def run(
     if out is not None:
         raise UsageError("--out goes with --dry-run: a plan is sealed, not run", hint="add -n")
     _which(screen, plan, runbook)
-    consent(plan, prompt, screen, yes=yes, confirm=confirm)
+    only = staged(plan, stage=stage)
+    consent(plan, prompt, screen, yes=yes, confirm=confirm, only=only)
     words = masked(sys.argv[1:], plan)
-    return drive(app, screen, plan, lambda: app.start(plan, words))
+    return drive(app, screen, plan, lambda: app.start(plan, words, only=only))
 
 
 def _predicted(

@@ -30,7 +30,7 @@ NOT_YET = Digest("")
 PROMISE = (
     "Given unchanged facts and successful steps: these changes, in this order; deviations are "
     "reported. Values that only a run can give stand as `known after`. It does not prove that a "
-    "restore will work."
+    "restore will work: --stage does."
 )
 """What a plan promises, and what it does not (hazard H17)."""
 

@@ -55,7 +55,7 @@ class RunDetached:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFinished:
-    """Nothing is left to do. `status` is one of done, failed, refused, waiting, undone, undo-failed, void."""
+    """Nothing is left to do. `status` is one of done, failed, refused, waiting, undone, undo-failed, resting, void."""
 
     type: ClassVar[str] = "run.finished"
     status: str

@@ -167,6 +167,19 @@ class Plan:
         return tuple(host for host in self.targets if host in touched)
 
     @cached_property
+    def staging(self) -> frozenset[StepId]:
+        """The steps up to the first safe point: it and all that it waits for; none without one."""
+        rest = next((step.id for step in self.steps if step.safe_point), None)
+        found: set[StepId] = set()
+        ahead = [] if rest is None else [rest]
+        while ahead:
+            step = ahead.pop()
+            if step not in found:
+                found.add(step)
+                ahead += [need.step for unit in self.units_of[step] for need in unit.needs]
+        return frozenset(found)
+
+    @cached_property
     def digest(self) -> Digest:
         """The identity of the plan, its run id included."""
         return digest(self.to_json())

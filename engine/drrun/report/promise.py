@@ -22,6 +22,8 @@ class Promise:
     digest: str
     sealed: int
     kept: int
+    ahead: int
+    """Changes of units that have not ended: neither kept nor broken yet."""
     deviations: tuple[str, ...]
 
     @property
@@ -30,6 +32,7 @@ class Promise:
         return (
             f"sealed plan {self.digest[:SHORT]}: {self.kept} of "
             f"{count(self.sealed, 'change')} as sealed"
+            f"{f', {self.ahead} not reached' if self.ahead else ''}"
         )
 
     @property
@@ -43,6 +46,7 @@ class Promise:
             "digest": self.digest,
             "changes": self.sealed,
             "as_sealed": self.kept,
+            "not_reached": self.ahead,
             "deviations": list(self.deviations),
         }
 
@@ -60,20 +64,21 @@ def promise(story: Story, sealed: Sealed) -> Promise:
     }
     sure = {place: change for place, change in promised.items() if not change.conditional}
     kept = sum(place in made and _as_sealed(change, made[place]) for place, change in sure.items())
-    return Promise(sealed.digest, len(sure), kept, tuple(_deviations(story, promised, sure, made)))
+    ended = {unit for unit, record in story.state.units.items() if record.outcome is not None}
+    ahead = sum(place not in made and change.unit not in ended for place, change in sure.items())
+    due = {place: change for place, change in sure.items() if change.unit in ended}
+    found = tuple(_deviations(promised, due, made))
+    return Promise(sealed.digest, len(sure), kept, ahead, found)
 
 
 def _deviations(
-    story: Story,
     promised: Mapping[tuple[str, str, str], Predicted],
-    sure: Mapping[tuple[str, str, str], Predicted],
+    due: Mapping[tuple[str, str, str], Predicted],
     made: Mapping[tuple[str, str, str], Made],
 ) -> Iterator[str]:
-    unknown = {unit for unit, record in story.state.units.items() if record.outcome is None}
-    for (unit, host, name), change in sure.items():
+    for unit, host, name in due:
         if (unit, host, name) not in made:
-            why = "its unit did not end" if change.unit in unknown else "it was not needed"
-            yield f"not made: {unit}: {name} on {host}: {why}"
+            yield f"not made: {unit}: {name} on {host}"
     for place, one in made.items():
         unit, host, name = place
         if place not in promised:

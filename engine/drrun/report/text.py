@@ -16,6 +16,7 @@ BAD = (Status.FAILED, Status.REFUSED, Status.UNKNOWN, Status.UNDO_FAILED)
 _STATUS_MARK = {
     "done": "✔",
     "undone": "✔",
+    "resting": "✔",
     "waiting": "?",
     "detached": "?",
     "interrupted": "?",
@@ -80,6 +81,8 @@ def end(story: Story, *, report: str = "", promised: Promise | None = None) -> s
         lines += [f"  {line}" for line in promised.lines]
     if report:
         lines.append(f"  report {report}")
+    if story.status == "resting":
+        lines += ["", *next_moves(story)]
     return "\n".join(lines)
 
 
@@ -231,6 +234,7 @@ def next_moves(story: Story) -> list[str]:
     rows = _verdicts(story)
     if status != "undone":
         again = "go on undoing" if story.state.phase == "undo" else "take up what is left"
+        again = "go on from here: the outage begins" if status == "resting" else again
         rows.append((f"drrun resume {run}", again))
     if any(record.status in BAD and record.changes for p in story.phases for _, record in p.units):
         rows.append((f"drrun logs {run}", "all that the commands printed"))

@@ -252,7 +252,7 @@ def test_what_moves_between_review_and_run_is_a_deviation(
     stored = app.store.load(sealed.run)
     kept = promise(Story.of(stored.plan, stored.records), sealed)
     assert (kept.kept, kept.sealed) == (8, 9)
-    assert kept.deviations == ("not made: stop@h2: set on h2: it was not needed",)
+    assert kept.deviations == ("not made: stop@h2: set on h2",)
 
 
 def test_a_change_besides_and_another_command_are_deviations(
