@@ -30,7 +30,7 @@ from drrun.values import CONTROLLER, StepId
 
 
 def drift_of(app: App, stored: StoredRun) -> Drift:
-    """Look at everything that a resume rests on. Reads hosts; raises ConnectError."""
+    """Look at everything that a resume rests on. Only reads."""
     state = RunState.of(stored.plan, stored.events)
     found = checkpoint(stored.plan, stored.events, app.registry, _output(stored))
     runbook, edited, drifts = _runbook(app, stored.plan)
@@ -41,7 +41,6 @@ def drift_of(app: App, stored: StoredRun) -> Drift:
     }
     hosts = Hosts(stored.plan, app.transport or Transports())
     try:
-        hosts.connect_all({known.host for known in found.known})
         moved, asked = host_drifts(found, hosts)
     finally:
         hosts.close()

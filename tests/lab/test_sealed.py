@@ -56,7 +56,7 @@ def own_known_hosts(lab: Lab, operator: Operator, folder: Path) -> tuple[Operato
 def folders(lab: Lab) -> dict[str, str]:
     """What drrun keeps on every host, and whether an API server runs: one that runs is a witness."""
     script = (
-        "ls -d /var/lib/drrun/r* /var/lib/drrun-stage* /var/lib/etcd* 2>/dev/null; "
+        "ls -d /var/lib/drrun/r* /var/lib/drrun-stage/* /var/lib/etcd* 2>/dev/null; "
         "systemctl show -p MainPID kube-apiserver"
     )
     return rehearsal.each(lab, script, [host.name for host in lab.layout.members])

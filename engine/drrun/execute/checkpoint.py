@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from drrun.errors import StepFailed
+from drrun.errors import ConnectError, StepFailed
 from drrun.execute.asking import ask_facts
 from drrun.execute.copying import FileSum, Incoming
 from drrun.execute.hosts import Hosts
@@ -50,6 +50,8 @@ class HostDrift:
     known: Known
     now: Json = None
     why: str = ""
+    unreached: bool = False
+    """Whether nothing at all could be asked there."""
 
     @property
     def identity(self) -> bool:
@@ -267,7 +269,7 @@ class _Fold:
 def host_drifts(found: Checkpoint, hosts: Hosts) -> tuple[tuple[HostDrift, ...], int]:
     """Ask every host again what is known of it: what differs, and how much was asked.
 
-    Raises ConnectError.
+    A host that cannot be reached is a drift; whether the run can do without it, the run decides.
     """
     by_host: dict[HostName, list[Known]] = {}
     for known in found.known:
@@ -280,9 +282,10 @@ def host_drifts(found: Checkpoint, hosts: Hosts) -> tuple[tuple[HostDrift, ...],
 
 
 def _asked_again(hosts: Hosts, host: HostName, known: Sequence[Known]) -> list[HostDrift]:
-    line = hosts.line(host)
     try:
-        answers: Iterable[Json] = ask_facts(line, [one.fact for one in known])
+        answers: Iterable[Json] = ask_facts(hosts.line(host), [one.fact for one in known])
+    except ConnectError as error:
+        return [HostDrift(known[0], why=error.message, unreached=True)]
     except StepFailed:
         return [drift for one in known for drift in _one_by_one(hosts, one)]
     return [

@@ -84,12 +84,16 @@ def _edited(drift: Drift) -> list[str]:
 
 def _weighed(drifts: Sequence[HostDrift]) -> list[HostDrift]:
     """What the run itself had brought about first, then what names a thing, then the rest."""
-    return sorted(drifts, key=lambda d: (d.known.step is None, not d.identity, d.known.host))
+    return sorted(
+        drifts, key=lambda d: (not d.unreached, d.known.step is None, not d.identity, d.known.host)
+    )
 
 
 def _host_line(drift: HostDrift) -> str:
     known = drift.known
     where = f"{known.host}: {one_line(known.fact.key, 100)}"
+    if drift.unreached:
+        return f"! {known.host} cannot be asked: {one_line(drift.why, 200)}"
     if drift.why:
         return f"! {where} cannot be read any more: {one_line(drift.why, 200)}"
     if known.step is not None:

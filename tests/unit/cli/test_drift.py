@@ -11,6 +11,7 @@ import pytest
 from drrun.app import App
 from drrun.drift import drift_of
 from drrun.registry import GROUP, Registry
+from drrun.report.drift import drift_lines
 from drrun.store.folder import FolderStore
 from drrun.testing.world import Answers, WorldTransport
 from drrun.values import HostName
@@ -158,6 +159,18 @@ def test_a_host_whose_fact_moved_is_named(stopped: Desk) -> None:
         "  ! h1: world.value(key_=server) was stopped when stop was done, and is running now",
         "  ! h3: world.value(key_=cluster): c1 → c2",
         "  ~ h2: world.value(key_=mode): calm → wild",
+    ]
+
+
+def test_a_host_that_cannot_be_asked_is_told(stopped: Desk) -> None:
+    """The others are asked all the same; whether the run can do without it is the run's to say."""
+    stopped.world.of(H3)["server"] = "running"
+    stopped.world.down.add(H1)
+    app = stopped.make(Answers())
+    lines = drift_lines(drift_of(app, app.store.find(None)))
+    assert lines[1:] == [
+        "  ! h1 cannot be asked: h1 cannot be reached",
+        "  ! h3: world.value(key_=server) was stopped when stop was done, and is running now",
     ]
 
 

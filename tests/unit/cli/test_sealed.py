@@ -363,6 +363,21 @@ def test_a_plan_that_lies_elsewhere_is_found_by_its_options(sealed: Desk, tmp_pa
     assert sealed("apply", "plan.drrun", "--yes", *where).code == 0
 
 
+def test_a_narrowed_plan_is_applied_narrowed(desk: Desk) -> None:
+    """--limit and role.ROLE=GROUP are part of what was asked, and are asked again."""
+    desk.write(
+        "inventory.yaml",
+        "drrun_inventory: 1\nname: test\nhosts: {'h[1-3]': {}}\ngroups: {all: [h1, h2, h3]}\n",
+    )
+    desk.write(
+        "demo.yaml", (desk.folder / "demo.yaml").read_text().replace("world.wipe", "world.set")
+    )
+    words = ("-e", "role.members=all", "--limit", "h2", "-n", "--out", "plan.drrun")
+    assert desk("demo.yaml", *words).code == 0
+    assert desk("apply", "plan.drrun").code == 0
+    assert {host for host, _, _ in desk.world.effects} == {"h2"}
+
+
 # -- reading ----------------------------------------------------------------------------------
 
 
