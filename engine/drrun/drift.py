@@ -7,7 +7,6 @@ has to be told; where it was edited under steps that are finished, the resume st
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from drrun.plan.compile import compile_plan
 from drrun.plan.diff import MISSING, StepDrift, differences, step_drifts
 from drrun.plan.plan import Plan
 from drrun.report.drift import difference_lines, step_details
-from drrun.store.folder import OUTPUT, StoredRun, safe
+from drrun.store.folder import StoredRun
 from drrun.transport.routes import Transports
 from drrun.values import CONTROLLER, StepId
 
@@ -32,7 +31,7 @@ from drrun.values import CONTROLLER, StepId
 def drift_of(app: App, stored: StoredRun) -> Drift:
     """Look at everything that a resume rests on. Only reads."""
     state = RunState.of(stored.plan, stored.events)
-    found = checkpoint(stored.plan, stored.events, app.registry, _output(stored))
+    found = checkpoint(stored.plan, stored.events, app.registry, stored.outputs)
     runbook, edited, drifts = _runbook(app, stored.plan)
     begun = {
         stored.plan.unit_of[unit].step
@@ -72,14 +71,6 @@ def refuse_changed(drift: Drift) -> None:
         f"drrun resume {drift.plan.run} --as-planned",
         findings=tuple(line.strip() for line in difference_lines(details)),
     )
-
-
-def _output(stored: StoredRun) -> Callable[[str], bytes]:
-    def read(name: str) -> bytes:
-        path = stored.folder / OUTPUT / safe(name)
-        return path.read_bytes() if path.exists() else b""
-
-    return read
 
 
 def _runbook(app: App, plan: Plan) -> tuple[str, bool, tuple[StepDrift, ...]]:

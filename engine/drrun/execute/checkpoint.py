@@ -17,14 +17,16 @@ from drrun.execute.copying import FileSum, Incoming
 from drrun.execute.hosts import Hosts
 from drrun.execute.live import LiveSession
 from drrun.execute.past import Past
+from drrun.execute.printed import reply_of
 from drrun.execute.unit import Catalog, Performance, names_for
 from drrun.execute.view import Change, Copy, decoded
 from drrun.journal.events import Answered, ChangeIntended, Event
+from drrun.journal.outputs import Outputs
 from drrun.journal.state import RunState
 from drrun.plan.diff import StepDrift
 from drrun.plan.plan import Plan
 from drrun.spi import Fact, Predicate
-from drrun.values import Digest, HostName, Json, Reply, StepId, UnitId
+from drrun.values import Digest, HostName, Json, StepId, UnitId
 
 SLOW = 60.0
 """A fact that may take longer than this many seconds is not asked again: an outage goes on."""
@@ -108,7 +110,7 @@ class _Replay(LiveSession):
 
     sums: Mapping[str, Digest] = field(default_factory=dict)
     """The sha256 of each file that an input of the plan names."""
-    output: Callable[[str], bytes] = lambda _name: b""
+    outputs: Outputs | None = None
     facts: dict[int, list[tuple[HostName, Fact[Any], str]]] = field(default_factory=dict)
     """Ordinal -> host, fact, and the key of its answer."""
     changes: dict[int, tuple[HostName, Change]] = field(default_factory=dict)
@@ -155,7 +157,8 @@ class _Replay(LiveSession):
         self.changed = True
         if change.returns is None:
             return None
-        return change.returns(Reply(finished.code, self.output(f"{finished.token}.out"), b""))
+        assert self.outputs is not None
+        return change.returns(reply_of(self.outputs, finished))
 
     def put(self, host: HostName, copy: Copy) -> str:
         """A source is not hashed again: one that the plan knows nothing of ends the replay."""
@@ -178,7 +181,7 @@ class _Replay(LiveSession):
 
 
 def checkpoint(
-    plan: Plan, events: Sequence[Event], catalog: Catalog, output: Callable[[str], bytes]
+    plan: Plan, events: Sequence[Event], catalog: Catalog, outputs: Outputs
 ) -> Checkpoint:
     """What is known of the hosts where `events` end. A run that is being undone knows nothing."""
     state = RunState.of(plan, events)
@@ -193,7 +196,7 @@ def checkpoint(
             if undo:
                 continue
             past = Past(unit.id, record.replay(attempt, undo=False))
-            replay = _Replay(None, None, past, sums=sums, output=output)  # type: ignore[arg-type]
+            replay = _Replay(None, None, past, sums=sums, outputs=outputs)  # type: ignore[arg-type]
             replays[(unit.id, attempt)] = replay
             stage = Performance(plan, unit, catalog, replay, names_for(plan, unit, state.outputs()))
             ended = record.outcome is not None and record.outcome.good
