@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import getpass
 import os
 import secrets
@@ -39,12 +40,13 @@ from drrun.plan.plan import Plan
 from drrun.ports import Clock, Journal, Prompt, Transport, Watcher
 from drrun.registry import Registry
 from drrun.store.folder import FolderJournal, FolderStore, StoredRun
-from drrun.values import HostName, RunId, UnitId
+from drrun.values import HostName, RunId, StepId, UnitId
 
 if TYPE_CHECKING:  # what only a run needs is imported when there is one: lint and status start fast
     from drrun.execute.decide import Finish
     from drrun.execute.dry import Forecast
     from drrun.execute.hosts import Hosts
+    from drrun.execute.sealed import Sealed
 
 
 TORN = 2000
@@ -162,18 +164,19 @@ class App:
     def plan(
         self,
         loaded: LoadedRunbook,
-        inventory: Path,
+        inventory: Path | Inventory,
         answers: Mapping[str, str],
         *,
         limit: Sequence[str] = (),
+        run: RunId | None = None,
     ) -> Plan:
-        """The plan of a new run. Raises AuthorError with every mistake."""
-        found = load_inventory(inventory)
+        """The plan of a new run, or of the run that is named. Raises AuthorError with every mistake."""
+        found = load_inventory(inventory) if isinstance(inventory, Path) else inventory
         narrowed = _limited(found, limit) if limit else None
         binding = bind(loaded, found, answers, limit=narrowed)
         versions = {"drrun": __version__, "python": sys.version.split()[0]}
         return compile_plan(
-            loaded, found, binding, self.registry, run=new_run_id(), versions=versions
+            loaded, found, binding, self.registry, run=run or new_run_id(), versions=versions
         ).plan
 
     # --- plan to forecast --------------------------------------------------------------------
@@ -182,22 +185,34 @@ class App:
         """The dry-run: reads only. Raises ConnectError when a host cannot be reached."""
         from drrun.execute.asking import Remembering
         from drrun.execute.dry import Dry
+        from drrun.execute.observed import Observing
 
         if offline:
             return Dry(plan, self.registry, lambda _host, _facts: None, offline=True).forecast()
         with self._hosts(plan) as hosts:
             hosts.connect_all(plan.targets)
-
-            return Dry(plan, self.registry, Remembering(hosts)).forecast()
+            reader = Observing(Remembering(hosts))
+            forecast = Dry(plan, self.registry, reader).forecast()
+            return dataclasses.replace(forecast, facts=reader.found)
 
     # --- plan to run -------------------------------------------------------------------------
 
-    def start(self, plan: Plan, argv: Sequence[str] = ()) -> Finish:
-        """Run a plan from its beginning."""
+    def start(
+        self,
+        plan: Plan,
+        argv: Sequence[str] = (),
+        sealed: Sealed | None = None,
+        only: frozenset[StepId] = frozenset(),
+    ) -> Finish:
+        """Run a plan from its beginning: `sealed` is the one that it was reviewed as.
+
+        With `only` no other steps are begun: the run rests when these have ended. Raises Refused
+        when the plan's run was begun already, here or (Fenced) on the hosts.
+        """
         with self._hosts(plan) as hosts:
             hosts.connect_all(plan.targets)  # before the journal: exit 4 leaves nothing behind
-            recorder, journal = self._begun(plan, argv)
-            return self._drive(recorder, hosts, journal)
+            recorder, journal = self._begun(plan, argv, sealed)
+            return self._drive(recorder, hosts, journal, only=only)
 
     def begin(self, plan: Plan, argv: Sequence[str] = ()) -> None:
         """Write a run's first record and no more: `resume` goes on with it, in another process."""
@@ -206,8 +221,10 @@ class App:
         _, journal = self._begun(plan, argv)
         journal.close()
 
-    def _begun(self, plan: Plan, argv: Sequence[str]) -> tuple[Recorder, FolderJournal]:
-        journal = self.store.create(plan)
+    def _begun(
+        self, plan: Plan, argv: Sequence[str], sealed: Sealed | None = None
+    ) -> tuple[Recorder, FolderJournal]:
+        journal = self.store.create(plan, sealed.text() if sealed is not None else b"")
         began = RunStarted(
             run=plan.run,
             plan=plan.digest,
@@ -217,6 +234,7 @@ class App:
             controller=socket.gethostname(),
             version=__version__,
             argv=tuple(argv),
+            sealed=sealed.digest if sealed is not None else "",
         )
         try:
             recorder = self._recorder(plan, journal)
@@ -237,7 +255,7 @@ class App:
 
     def resume(self, run: str | None) -> Finish:
         """Go on with a run: what is finished stays, what was interrupted is taken up again."""
-        found = self._resumable(run)
+        found = self.resumable(run)
         with self._opened(found) as (recorder, journal), self._hosts(found.plan) as hosts:
             hosts.connect_all(found.plan.targets)
             return self._drive(recorder, hosts, journal)
@@ -247,7 +265,7 @@ class App:
 
         The hosts are fenced first: from then on they refuse the old controller's changes.
         """
-        found = self._resumable(run)
+        found = self.resumable(run)
         plan = found.plan
         epoch = RunState.of(plan, found.events).epoch + 1
         self.store.prove_writable(found.run)  # hosts that were fenced in vain refuse everybody
@@ -293,10 +311,11 @@ class App:
                 durable=True,
             )
 
-    def _resumable(self, run: str | None) -> StoredRun:
+    def resumable(self, run: str | None) -> StoredRun:
+        """A run that can be gone on with. Raises UsageError when there is none, or it is over."""
         found = self.store.find(run)
         state = RunState.of(found.plan, found.events)
-        if state.finished is not None and state.finished.status in {"done", "undone"}:
+        if state.finished is not None and state.finished.status in {"done", "undone", "void"}:
             raise UsageError(
                 f"{found.run} is {state.finished.status}: there is nothing to resume",
                 hint=f"`drrun report {found.run}` shows it",
@@ -323,7 +342,13 @@ class App:
             hosts.close()
 
     def _drive(
-        self, recorder: Recorder, hosts: Hosts, journal: FolderJournal, *, fenced: int = 0
+        self,
+        recorder: Recorder,
+        hosts: Hosts,
+        journal: FolderJournal,
+        *,
+        fenced: int = 0,
+        only: frozenset[StepId] = frozenset(),
     ) -> Finish:
         """Attach with a new epoch, fence the hosts unless a takeover did, and drive to the end.
 
@@ -346,19 +371,30 @@ class App:
                 _fence(recorder, hosts, epoch)
             self.under_way()
             return Driver(
-                recorder, hosts, self.registry, self.clock, self.prompt, self.forks, self.stop
+                recorder, hosts, self.registry, self.clock, self.prompt, self.forks, self.stop, only
             ).drive()
         finally:
             journal.close()
 
 
 def _fence(recorder: Recorder, hosts: Hosts, epoch: int) -> None:
-    """Take every host, or end the run as refused: the lock's holder is named."""
+    """Take every host, or end the run as refused: the lock's holder is named.
+
+    A host that knows the first epoch of this run has seen it begin elsewhere, from the same sealed
+    plan. That run is the other controller's alone: this one is void, and cannot be resumed.
+    """
     try:
         hosts.fence(epoch, _holder())
     except Refused as error:
-        ended = RunFinished(status="refused", exit_code=error.exit_code, why=error.message)
+        again = isinstance(error, Fenced) and epoch == 1
+        status = "void" if again else "refused"
+        ended = RunFinished(status=status, exit_code=error.exit_code, why=error.message)
         recorder.record(ended, durable=True)
+        if again:
+            raise Fenced(
+                f"this plan was applied already, by another controller: {error.message}",
+                hint="a sealed plan is applied once; see how that run stands, or seal a new plan",
+            ) from error
         raise
 
 

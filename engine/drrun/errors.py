@@ -9,7 +9,9 @@
     │   ├── AuthError                  no key or password was accepted
     │   └── BecomeError                logged in, but may not act as root
     ├── Refused               exit 5   drrun will not do this: a rule, a lock, a verdict, a gate
-    │   └── Fenced                     another controller holds these hosts by a higher epoch
+    │   ├── Fenced                     another controller holds these hosts by a higher epoch
+    │   ├── Stale                      what a sealed plan, or a run to resume, rests on has moved
+    │   └── PlanDamaged                a sealed plan was changed or cut short after it was sealed
     ├── Waiting               exit 6   nothing is wrong, a person has to speak first
     │   └── Unknown                    what became of a change cannot be known from here
     ├── StepFailed            exit 1   a step ran and did not reach its end; the run can be resumed
@@ -99,6 +101,21 @@ class Refused(DrrunError):
 
 class Fenced(Refused):
     """Another controller took these hosts by a higher epoch."""
+
+
+class Stale(Refused):
+    """What a sealed plan, or a run that is to be resumed, rests on has moved.
+
+    `findings` are the things that moved, a line each, in the words of the message.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", findings: tuple[str, ...] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.findings = findings
+
+
+class PlanDamaged(Refused):
+    """A sealed plan was changed or cut short after it was sealed."""
 
 
 class Waiting(DrrunError):

@@ -6,9 +6,13 @@ fact `NAME.…`, and is imported when one of them is first asked for.
 
 from __future__ import annotations
 
+import hashlib
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
@@ -17,7 +21,7 @@ from drrun.errors import AuthorError, DrrunError
 from drrun.model.describe import described
 from drrun.model.spec import Effects, FactRef, FactSpec, Problem, StepSpec
 from drrun.spi import Fact, GroupStep, HostStep, Step
-from drrun.values import Json, NotKnown
+from drrun.values import Digest, Json, NotKnown
 
 GROUP = "drrun.steps"
 
@@ -77,6 +81,16 @@ class Registry:
         """Every fact's name."""
         return sorted(name for prefix in self._points for name in self._module(prefix)[1])
 
+    def code(self, names: Iterable[str]) -> Mapping[str, str]:
+        """Package -> `distribution version sha256:…`, of what has these step types and facts."""
+        found: dict[str, str] = {}
+        for name in names:
+            point = self._points.get(name.partition(".")[0])
+            if point is not None:
+                package = point.module.partition(".")[0]
+                found[package] = f"{self._source(name)} sha256:{code_digest(package)}"
+        return dict(sorted(found.items()))
+
     # --- for the executor --------------------------------------------------------------------
 
     def make_step(self, uses: str, fields: Mapping[str, object]) -> Step:
@@ -105,6 +119,30 @@ class Registry:
             problems = "; ".join(p.message for p in _problems(error))
             raise AuthorError(f"the fact {name}: {problems}") from error
         return fact
+
+
+@cache
+def code_digest(package: str) -> Digest:
+    """The sha256 of every file of an installed package: its code, whatever its version says.
+
+    The same in a wheel and in a checkout. Raises DrrunError when there is no such package.
+    """
+    spec = find_spec(package)
+    if spec is None:
+        raise DrrunError(f"the package {package} is not installed")
+    roots = [Path(place) for place in spec.submodule_search_locations or ()]
+    files = [(p.relative_to(root).as_posix(), p) for root in roots for p in root.rglob("*")]
+    if not roots and spec.origin:
+        files = [(Path(spec.origin).name, Path(spec.origin))]
+    total = hashlib.sha256()
+    for name, path in sorted(files):
+        if path.is_file() and not _NO_CODE & set(Path(name).parts):
+            total.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return Digest(total.hexdigest())
+
+
+_NO_CODE = {"__pycache__", "_runbooks"}
+"""What lies beside code: compiled files, and the runbooks of a wheel, which are sealed as such."""
 
 
 def _validate(

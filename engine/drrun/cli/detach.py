@@ -26,13 +26,22 @@ READY = "DRRUN_READY_FD"
 """Names the descriptor that the background process writes to once it is under way."""
 
 
-def detached(store: FolderStore, screen: Terminal, run: RunId, *, forks: int, look: Look) -> int:
+def detached(
+    store: FolderStore,
+    screen: Terminal,
+    run: RunId,
+    *,
+    forks: int,
+    look: Look,
+    agreed: Sequence[str] = (),
+) -> int:
     """Go on with a run in the background. 0 once it is under way, else the exit code of its end.
 
-    Raises StoreError.
+    `agreed` are options that say what was agreed to here. Raises StoreError.
     """
     folder = store.folder(run)
-    words = [*myself(), "resume", run, "--no-input", "--forks", str(forks), *looking(look)]
+    words = [*myself(), "resume", run, "--no-input", "--forks", str(forks), *agreed]
+    words += looking(look)
     try:
         log = os.open(folder / SCREEN, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
     except OSError as error:

@@ -17,6 +17,7 @@ from drrun.journal.chain import Record
 from drrun.plan.plan import Plan
 from drrun.report import html, stream, text
 from drrun.report.outage import missed
+from drrun.report.promise import Promise, promise
 from drrun.report.story import Story
 from drrun.store.folder import StoredRun
 
@@ -59,7 +60,7 @@ def ended(screen: Terminal, stored: StoredRun, code: int) -> int:
     if screen.json:
         screen.give(stream.result(story, code))
         return code
-    screen.say(text.end(story, report=report))
+    screen.say(text.end(story, report=report, promised=promised(stored, story)))
     if code not in {0, MISSED}:
         screen.warn("")
         screen.warn(text.failure(story, stored.outputs, source_of(story)))
@@ -68,7 +69,13 @@ def ended(screen: Terminal, stored: StoredRun, code: int) -> int:
 
 def code_of(story: Story, code: int) -> int:
     """The exit code of a run that ended with `code`, by its objectives."""
-    return MISSED if code == 0 and missed(story) else code
+    return MISSED if code == 0 and story.status != "resting" and missed(story) else code
+
+
+def promised(stored: StoredRun, story: Story) -> Promise | None:
+    """What the run made of the sealed plan that it was applied from, if it was."""
+    sealed = stored.sealed
+    return None if sealed is None else promise(story, sealed)
 
 
 def story_of(stored: StoredRun) -> Story:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from drrun.cli import terminal
-from drrun.errors import AuthorError, DrrunError
+from drrun.errors import AuthorError, DrrunError, Stale
 from drrun.lang.diagnostics import Diagnostic, render
 from drrun.report.words import safe
 from drrun.values import Json
@@ -64,6 +64,7 @@ def as_json(error: DrrunError) -> dict[str, Json]:
         "exit_code": error.exit_code,
         "message": error.message,
         "hint": error.hint,
+        **({"findings": list(error.findings)} if isinstance(error, Stale) else {}),
         "diagnostics": [diagnostic.json() for diagnostic in _diagnostics(error)],
     }
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from drrun.cli.driving import source_of, story_of
+from drrun.cli.driving import promised, source_of, story_of
 from drrun.cli.options import Look
 from drrun.cli.prompt import TerminalPrompt
 from drrun.cli.terminal import terminal
@@ -52,13 +52,17 @@ def report(
 def rendered(stored: StoredRun, format: Format) -> str:  # noqa: A002 - as above
     """The report in one format."""
     story, read = story_of(stored), stored.outputs
+    kept = promised(stored, story)
     match format:
         case "text":
-            return "\n".join([text.status(story), *text.record(story, read, source_of(story))])
+            record = text.record(story, read, source_of(story))
+            told = [f"  {line}" for line in kept.lines] if kept is not None else []
+            return "\n".join([text.status(story), *told, *record])
         case "md":
             return markdown.page(story, read)
         case "json":
-            return words.as_json(document.whole(story), indent=2)
+            sealed = {} if kept is None else {"sealed": kept.document()}
+            return words.as_json({**document.whole(story), **sealed}, indent=2)
         case "html":
             return html.page(story, read)
         case "junit":

@@ -10,7 +10,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from drrun.app import App
-from drrun.cli.consent import consent
+from drrun.cli.consent import consent, staged
 from drrun.cli.detach import detached
 from drrun.cli.driving import drive
 from drrun.cli.options import InventoryPath, Look, answers, find_inventory
@@ -19,9 +19,13 @@ from drrun.cli.terminal import Terminal, terminal
 from drrun.cli.verbs import VERBS
 from drrun.cli.wiring import engine
 from drrun.errors import UsageError
+from drrun.execute.dry import Forecast
+from drrun.execute.sealed import Sealed
 from drrun.plan.plan import Plan
-from drrun.report import dry
+from drrun.report import dry, reviewing
 from drrun.report.words import safe
+from drrun.sealing import asked, seal
+from drrun.store.plan_file import write_plan
 
 
 def run(
@@ -32,7 +36,9 @@ def run(
     extra: Annotated[list[str] | None, Parameter(name=["--extra", "-e"])] = None,
     dry_run: Annotated[bool, Parameter(name=["--dry-run", "-n"])] = False,
     offline: bool = False,
+    out: Path | None = None,
     limit: Annotated[list[str] | None, Parameter(name=["--limit", "-l"])] = None,
+    stage: bool = False,
     forks: int = 16,
     yes: Annotated[bool, Parameter(name=["--yes", "-y"])] = False,
     confirm: str = "",
@@ -48,7 +54,10 @@ def run(
         extra: KEY=VALUE: an input of the runbook, or role.ROLE=GROUP. Repeatable.
         dry_run: Ask the hosts, change nothing, say what a run would do.
         offline: With --dry-run: do not even ask the hosts.
+        out: With --dry-run: seal the plan into this file, for `drrun apply`.
         limit: Only these hosts (an expression over hosts and groups). Repeatable.
+        stage: Only the steps up to the first safe point: proves a restore beside the live data.
+            The run rests there; `drrun resume` goes on.
         forks: How many units may run at once.
         yes: Agree to what the runbook destroys.
         confirm: Agree, by the inventory's name: refused when it is another one.
@@ -60,22 +69,47 @@ def run(
     prompt = TerminalPrompt(allowed=not no_input)
     app = engine(prompt)
     app.forks = forks
-    if dry_run or offline:
-        plan = _plan(app, runbook, inventory, extra, limit)
-        forecast = app.forecast(plan, offline=offline)
-        if screen.json:
-            screen.give(dry.document(forecast))
-        else:
-            screen.say(dry.screen(forecast, verbose=screen.verbose > 0))
-        return forecast.exit_code
     plan = _plan(app, runbook, inventory, extra, limit)
+    if dry_run or offline:
+        forecast = app.forecast(plan, offline=offline)
+        sealed: Sealed | None = None
+        if out is not None and (offline or not forecast.refusals):
+            given = answers(tuple(extra or ()))
+            where = find_inventory(inventory)
+            question = asked(plan, runbook, where, given, tuple(limit or ()))
+            sealed = write_plan(seal(app, forecast, question), out)
+        _predicted(screen, forecast, sealed, out)
+        return forecast.exit_code
+    if out is not None:
+        raise UsageError("--out goes with --dry-run: a plan is sealed, not run", hint="add -n")
     _which(screen, plan, runbook)
-    consent(plan, prompt, screen, yes=yes, confirm=confirm)
+    only = staged(plan, stage=stage)
+    consent(plan, prompt, screen, yes=yes, confirm=confirm, only=only)
     words = masked(sys.argv[1:], plan)
     if detach:
+        if only:
+            raise UsageError(
+                "--stage does not go with --detach: a run that rests is not in the background",
+                hint="stage it here, then `drrun resume --detach`",
+            )
         app.begin(plan, words)
         return detached(app.store, screen, plan.run, forks=forks, look=look)
-    return drive(app, screen, plan, lambda: app.start(plan, words))
+    return drive(app, screen, plan, lambda: app.start(plan, words, only=only))
+
+
+def _predicted(
+    screen: Terminal, forecast: Forecast, sealed: Sealed | None, out: Path | None
+) -> None:
+    """The dry-run's screen, and where its plan was sealed."""
+    if screen.json:
+        found = {} if sealed is None else {"sealed": reviewing.reference(sealed, str(out))}
+        screen.give({**dry.document(forecast), **found})
+        return
+    screen.say(dry.screen(forecast, verbose=screen.verbose > 0))
+    if sealed is not None:
+        screen.say("\n".join(reviewing.footer(sealed, str(out))))
+    elif out is not None:
+        screen.warn(f"{out} was not written: a run would be refused")
 
 
 def masked(words: Sequence[str], plan: Plan) -> list[str]:

@@ -6,11 +6,13 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from drrun.cli.consent import rests
 from drrun.cli.driving import drive
 from drrun.cli.options import Look
 from drrun.cli.prompt import TerminalPrompt
 from drrun.cli.terminal import terminal
 from drrun.cli.wiring import engine
+from drrun.errors import UsageError
 
 
 def takeover(
@@ -36,4 +38,9 @@ def takeover(
     app = engine(TerminalPrompt(allowed=not no_input))
     app.forks = forks
     found = app.store.find(run)
+    if rests(found):
+        raise UsageError(
+            f"{found.run} rests at its safe point: nobody holds it",
+            hint=f"drrun resume {found.run}",
+        )
     return drive(app, screen, found.plan, lambda: app.takeover(found.run), found.records)

@@ -27,6 +27,7 @@ _TABLE = (
         "Recover",
         (
             ("run", "Run a runbook, or say what a run would do (--dry-run)."),
+            ("apply", "Run a sealed plan, if all that it rests on is still so."),
             ("resume", "Go on with a run that was interrupted, failed or waits."),
             ("takeover", "Go on with a run whose controller is lost; hosts refuse the old one."),
             ("abort", "Undo a run, last step first."),
@@ -47,6 +48,7 @@ _TABLE = (
         "Write",
         (
             ("lint", "Check runbooks and inventories; every mistake at once."),
+            ("plan", "Show a sealed plan: what was reviewed, and what it rests on."),
             ("explain", "Explain one step of a runbook: why, where, what, undo."),
             ("graph", "Draw the order of a runbook's steps."),
             ("steps", "List the step types and facts, or document one."),

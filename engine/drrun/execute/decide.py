@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from drrun.journal.state import RunState, Status
 from drrun.plan.plan import PlanStep
-from drrun.values import UnitId
+from drrun.values import StepId, UnitId
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +61,17 @@ ENDS: Mapping[Status, tuple[str, int]] = {
 
 
 def decide(
-    state: RunState, in_flight: Collection[UnitId], *, room: int = 64, stopping: bool = False
+    state: RunState,
+    in_flight: Collection[UnitId],
+    *,
+    room: int = 64,
+    stopping: bool = False,
+    only: Collection[StepId] = (),
 ) -> Sequence[Command]:
-    """What is due, at most `room` new units. Empty while all that is left is in flight."""
+    """What is due, at most `room` new units. Empty while all that is left is in flight.
+
+    With `only`, no unit of another step is begun: the run rests when these have ended well.
+    """
     if state.phase == "undo":
         return _undo(state, in_flight, stopping=stopping)
     due: list[Command] = [] if stopping else _interrupted(state, in_flight)
@@ -73,7 +81,9 @@ def decide(
         fresh = (
             Start(unit, 1)
             for unit in state.ready
-            if unit not in in_flight and not _step(state, unit).always
+            if unit not in in_flight
+            and not _step(state, unit).always
+            and (not only or _step(state, unit).id in only)
         )
         due += islice(fresh, max(room, 0))
     if due or in_flight or stopping:
@@ -81,7 +91,21 @@ def decide(
     turn = _turn_back(state)
     if turn is not None:
         return [turn]
+    if only and not blocked:
+        return [_rest(state, only)]
     return _always(state) or [_finish(state)]
+
+
+def _rest(state: RunState, only: Collection[StepId]) -> Finish:
+    """The run's end for now: what was to be staged is, or could not be reached."""
+    left = [u.id for u in state.plan.units if u.step in only and _pending(state, u.id)]
+    if left:
+        return Finish("failed", 1, f"{left[0]} was never reached")
+    return Finish("resting", 0, "staged: nothing that runs was changed")
+
+
+def _pending(state: RunState, unit: UnitId) -> bool:
+    return state.units[unit].status is Status.PENDING
 
 
 def _step(state: RunState, unit: UnitId) -> PlanStep:

@@ -33,7 +33,7 @@ from drrun.journal.state import Status
 from drrun.plan.plan import Unit
 from drrun.ports import Clock, Prompt
 from drrun.spi import Done, DoneChange
-from drrun.values import Json, Outcome, UnitId
+from drrun.values import Json, Outcome, StepId, UnitId
 
 GOOD = frozenset({Outcome.CHANGED, Outcome.ALREADY, Outcome.SKIPPED})
 FORKS = 16
@@ -51,6 +51,8 @@ class Driver:
     prompt: Prompt
     forks: int = FORKS
     stop: threading.Event = field(default_factory=threading.Event)
+    only: frozenset[StepId] = frozenset()
+    """The steps to stage; empty: all."""
     _broken: list[StoreError] = field(default_factory=list)
     _bugs: list[str] = field(default_factory=list)
     _unreached: list[str] = field(default_factory=list)
@@ -83,7 +85,8 @@ class Driver:
         with self.recorder.lock:
             stopping = self.stop.is_set() or bool(self._broken)
             room = self.forks - len(in_flight)
-            return list(decide(self.recorder.state, in_flight, room=room, stopping=stopping))
+            state = self.recorder.state
+            return list(decide(state, in_flight, room=room, stopping=stopping, only=self.only))
 
     def _reap(self, in_flight: dict[UnitId, Future[None]]) -> None:
         for unit in [unit for unit, future in in_flight.items() if future.done()]:

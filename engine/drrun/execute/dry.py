@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from drrun.errors import ConnectError, DrrunError, NotKnownError, Refused
-from drrun.execute.forecast import DrySession, Overlay, Predicted, Reader
+from drrun.execute.forecast import DrySession, Guarded, Overlay, Predicted, Reader
+from drrun.execute.observed import Observed
 from drrun.execute.unit import Catalog, Performance, Skip, names_for
 from drrun.journal.state import step_outputs
 from drrun.plan.plan import Plan, Unit
@@ -31,6 +32,8 @@ class UnitForecast:
     hint: str = ""
     unknown: str = ""
     """Why the prediction ends in this unit."""
+    guards: tuple[Guarded, ...] = ()
+    """What it required of hosts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,8 @@ class Forecast:
     plan: Plan
     units: tuple[UnitForecast, ...]
     offline: bool = False
+    facts: tuple[Observed, ...] = ()
+    """What the hosts said, each question once."""
 
     @property
     def changes(self) -> tuple[Predicted, ...]:
@@ -122,6 +127,7 @@ class Dry:
             refused,
             hint,
             unknown,
+            tuple(session.guards),
         )
 
     def _holes(self, unit: Unit) -> Mapping[str, Any]:

@@ -36,6 +36,18 @@ class Predicted:
     conditional: str = ""
     """Why it may not be made; empty for a change that is sure."""
     sets: tuple[tuple[str, str], ...] = ()
+    command: Json = None
+    """The whole command, its holes typed and its secrets masked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """A predicate that a unit rests on: evaluated again whenever the unit is."""
+
+    host: HostName
+    fact: str
+    must: str
+    because: str
 
 
 class Reader(Protocol):
@@ -93,6 +105,7 @@ class DrySession:
     at_run: list[str] = field(default_factory=list)
     """What a run will check and a dry-run cannot."""
     notes: list[str] = field(default_factory=list)
+    guards: list[Guarded] = field(default_factory=list)
     predicted: bool = False
     """Whether anything rested on the overlay."""
 
@@ -135,6 +148,7 @@ class DrySession:
     ) -> Any:
         """Checked now where it can be; otherwise noted as checked by the run."""
         del within
+        self.guards.append(Guarded(host, fact.key, must.text, because))
         value = self.read(host, [fact])[0]
         if isinstance(value, NotKnown):
             self.unchecked(f"{fact.key} on {host} must be {must.text}")
@@ -180,6 +194,7 @@ class DrySession:
                 command.preview,
                 conditional,
                 sets,
+                command.form(),
             )
         )
 

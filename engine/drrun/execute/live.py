@@ -202,7 +202,7 @@ class LiveSession:
             self._record_answer("verify", change.name, asked, after)
         if change.returns is None:
             return None
-        return change.returns(reply_of(self.means.recorder.journal, finished))
+        return change.returns(reply_of(self.means.recorder.journal.outputs, finished))
 
     def _wanted(self, host: HostName, change: Change) -> bool:
         assert change.only_if is not None

@@ -8,7 +8,7 @@ from typing import Self
 
 from drrun.errors import TooLarge
 from drrun.journal.events import ChangeFinished
-from drrun.journal.outputs import STREAMS, hashed, tail
+from drrun.journal.outputs import STREAMS, Outputs, hashed, tail
 from drrun.ports import Journal
 from drrun.values import VALUE_LIMIT, Digest, Reply
 
@@ -60,7 +60,7 @@ class Printed:
         return ""
 
 
-def reply_of(journal: Journal, finished: ChangeFinished) -> Reply:
+def reply_of(outputs: Outputs, finished: ChangeFinished) -> Reply:
     """A change's stdout, to make a value of. Raises TooLarge when it is too much for one, or cut."""
     if finished.out_cut or finished.out_size > VALUE_LIMIT:
         more = " and more" if finished.out_cut else ""
@@ -69,5 +69,5 @@ def reply_of(journal: Journal, finished: ChangeFinished) -> Reply:
             f"and a value is made of {VALUE_LIMIT} at most",
             hint="the change was made; `drrun logs` has what it printed",
         )
-    stdout = journal.outputs.read(f"{finished.token}.out", 0, VALUE_LIMIT)
+    stdout = outputs.read(f"{finished.token}.out", 0, VALUE_LIMIT)
     return Reply(finished.code, stdout, b"")

@@ -29,6 +29,8 @@ class RunStarted:
     controller: str
     version: str
     argv: tuple[str, ...] = ()
+    sealed: str = ""
+    """The seal of the plan that was applied; empty when none was."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +55,7 @@ class RunDetached:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFinished:
-    """Nothing is left to do. `status` is one of done, failed, refused, waiting, undone, undo-failed."""
+    """Nothing is left to do. `status` is one of done, failed, refused, waiting, undone, undo-failed, resting, void."""
 
     type: ClassVar[str] = "run.finished"
     status: str

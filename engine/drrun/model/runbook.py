@@ -192,7 +192,7 @@ class Step(Part):
     point_of_no_return: Flag = False
     """From this step's first change on, undo is refused."""
     safe_point: Flag = False
-    """Whether a run may rest here."""
+    """Whether a run may rest here: `--stage` runs up to the first such step, `resume` goes on."""
     always: Flag = False
     """Whether it runs whatever happened, after any undo."""
     accept_unknown: Flag = False

@@ -108,6 +108,7 @@ class _Compiler:
             units=tuple(self.units),
             objectives={k: v for k, v in book.objectives.model_dump().items() if v is not None},
             versions=versions,
+            whole_roles=self.binding.whole_roles,
         )
         return Compiled(plan, ())
 

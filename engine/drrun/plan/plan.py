@@ -134,6 +134,8 @@ class Plan:
     units: tuple[Unit, ...]
     objectives: Mapping[str, float]
     versions: Mapping[str, str]
+    whole_roles: Mapping[str, tuple[HostName, ...]] = field(default_factory=dict)
+    """The roles as they are without --limit: what rules are proved on."""
 
     @cached_property
     def step_of(self) -> Mapping[StepId, PlanStep]:
@@ -165,6 +167,19 @@ class Plan:
         return tuple(host for host in self.targets if host in touched)
 
     @cached_property
+    def staging(self) -> frozenset[StepId]:
+        """The steps up to the first safe point: it and all that it waits for; none without one."""
+        rest = next((step.id for step in self.steps if step.safe_point), None)
+        found: set[StepId] = set()
+        ahead = [] if rest is None else [rest]
+        while ahead:
+            step = ahead.pop()
+            if step not in found:
+                found.add(step)
+                ahead += [need.step for unit in self.units_of[step] for need in unit.needs]
+        return frozenset(found)
+
+    @cached_property
     def digest(self) -> Digest:
         """The identity of the plan, its run id included."""
         return digest(self.to_json())
@@ -184,6 +199,8 @@ class Plan:
         fields = {k: v for k, v in raw.items() if k != "format"}
         fields["targets"] = {HostName(n): Target(**t) for n, t in raw["targets"].items()}
         fields["roles"] = {n: tuple(hosts) for n, hosts in raw["roles"].items()}
+        whole = raw.get("whole_roles", raw["roles"])
+        fields["whole_roles"] = {name: tuple(hosts) for name, hosts in whole.items()}
         fields["steps"] = tuple(_step(step) for step in raw["steps"])
         fields["units"] = tuple(_unit(unit) for unit in raw["units"])
         return cls(**fields)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from drrun.journal.outputs import STREAMS, Outputs, count_lines, tail
 from drrun.journal.state import Status, UnitRecord
 from drrun.report.outage import goals, outage
+from drrun.report.promise import Promise
 from drrun.report.story import Made, Phase, Story, status_word
 from drrun.report.words import clock, columns, count, cut, fold, one_line, safe
 from drrun.values import Effect, UnitId, span
@@ -15,6 +16,7 @@ BAD = (Status.FAILED, Status.REFUSED, Status.UNKNOWN, Status.UNDO_FAILED)
 _STATUS_MARK = {
     "done": "✔",
     "undone": "✔",
+    "resting": "✔",
     "waiting": "?",
     "detached": "?",
     "interrupted": "?",
@@ -67,16 +69,20 @@ def _mark(phase: Phase) -> str:
     return "▶" if statuses & {Status.RUNNING, Status.UNDOING} else " "
 
 
-def end(story: Story, *, report: str = "") -> str:
-    """The screen at the end of a run."""
+def end(story: Story, *, report: str = "", promised: Promise | None = None) -> str:
+    """The screen at the end of a run; `promised`, when it was applied from a sealed plan."""
     lines = [status_line(story), "", *phases(story), ""]
     lines += [f"  note {unit}: {one_line(text)}" for unit, text in _notes(story)]
     lines += [*_cuts(story), f"  {totals(story)}", *turned(story)]
     for goal in goals(story):
         mark = {True: "✔", False: "✘", None: "?"}[goal.met]
         lines.append(f"  {mark} {goal.words}")
+    if promised is not None:
+        lines += [f"  {line}" for line in promised.lines]
     if report:
         lines.append(f"  report {report}")
+    if story.status == "resting":
+        lines += ["", *next_moves(story)]
     return "\n".join(lines)
 
 
@@ -237,6 +243,7 @@ def next_moves(story: Story) -> list[str]:
     rows = _verdicts(story)
     if status != "undone":
         again = "go on undoing" if story.state.phase == "undo" else "take up what is left"
+        again = "go on from here: the outage begins" if status == "resting" else again
         rows.append((f"drrun resume {run}", again))
     if any(record.status in BAD and record.changes for p in story.phases for _, record in p.units):
         rows.append((f"drrun logs {run}", "all that the commands printed"))

@@ -15,7 +15,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from drrun.errors import JournalDamaged, StoreError, TakenOver, UsageError
+from drrun.errors import JournalDamaged, Refused, StoreError, TakenOver, UsageError
+from drrun.execute.sealed import Sealed, decode
 from drrun.journal.chain import Read, Record, encode, line_digest, read
 from drrun.journal.events import Event, RunAttached, RunStarted
 from drrun.plan.plan import Plan
@@ -34,6 +35,8 @@ from drrun.store.outputs import OutputFolder
 from drrun.values import Digest, RunId, canonical
 
 JOURNAL, PLAN, OUTPUT = "journal.jsonl", "plan.json", "output"
+SEALED = "sealed.drrun"
+"""The sealed plan that a run was begun with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,12 @@ class StoredRun:
     def outputs(self) -> OutputFolder:
         """What its commands printed."""
         return OutputFolder(self.folder / OUTPUT)
+
+    @property
+    def sealed(self) -> Sealed | None:
+        """The sealed plan that it was applied from. Raises PlanDamaged when that was changed."""
+        path = self.folder / SEALED
+        return decode(path.read_bytes(), str(path)) if path.exists() else None
 
 
 class FolderJournal:
@@ -180,17 +189,28 @@ class FolderStore:
         """What its commands printed."""
         return OutputFolder(self.folder(run) / OUTPUT)
 
-    def create(self, plan: Plan) -> FolderJournal:
-        """A new run's journal. Raises StoreError, which leaves nothing that counts as a run."""
+    def create(self, plan: Plan, sealed: bytes = b"") -> FolderJournal:
+        """A new run's journal; `sealed` is the plan that it was reviewed as, kept beside it.
+
+        Raises Refused when there is such a run: of two that begin one at once, one does. Raises
+        StoreError, which leaves nothing that counts as a run.
+        """
         folder = self.folder(plan.run)
         try:
             self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
             folder.mkdir(mode=0o700)
             (folder / OUTPUT).mkdir(mode=0o700)
             opened = self._opened(folder, lock.take(folder))
+            if sealed:
+                write_once(folder / SEALED, sealed)
             # Last: a folder without a plan is no run, and a run is never seen without its lock.
             write_once(folder / PLAN, canonical(plan.to_json()))
             sync_folder(self.root)
+        except FileExistsError as error:
+            raise Refused(
+                f"the run {plan.run} was begun already: a sealed plan is applied once",
+                hint=f"`drrun status {plan.run}` shows it; to do it again, seal a new plan",
+            ) from error
         except OSError as error:
             raise unwritable(self.root, error) from error
         return opened

@@ -16,6 +16,7 @@ from drrun.spi import (
     GroupStep,
     Host,
     HostStep,
+    Json,
     Outputs,
     Repeat,
     Reply,
@@ -42,6 +43,10 @@ class Value(Fact[str]):
     def parse(self, reply: Reply) -> str:
         """The text."""
         return reply.text
+
+    def pinned(self, answer: str) -> Json:
+        """The key `cluster` says which world this is; all others may move."""
+        return answer if self.key_ == "cluster" else None
 
 
 class Set(HostStep):

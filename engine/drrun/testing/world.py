@@ -7,6 +7,7 @@ Rule 1: the crash points of a run are the touches of the world; `fuse` blows at 
 
 from __future__ import annotations
 
+import re
 import shlex
 import threading
 from collections import Counter
@@ -14,13 +15,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from drrun.errors import Refused, Unreachable
+from drrun.errors import Fenced, Refused, Unreachable
 from drrun.journal.events import Event
 from drrun.model.inventory import Target
 from drrun.ports import Job, JobReport, JobState, Question, Sink
 from drrun.values import Digest, HostName, Reply, digest
 
 BOOT = "boot-1"
+_FRAME = re.compile(rb"\(\n(.*?)\n\)\nd=\$\?; printf '\\n%s %d\\n' (\S+) \$d;", re.DOTALL)
+"""One of the questions that `drrun.execute.asking` puts into one script, and its mark."""
 
 
 class Crash(BaseException):
@@ -36,6 +39,10 @@ class World:
     effects: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     """(host, key, value) -> how often it was really set."""
     locks: dict[HostName, tuple[str, int]] = field(default_factory=dict)
+    fences: dict[tuple[HostName, str, int], str] = field(default_factory=dict)
+    """(host, run, epoch) -> who holds that epoch."""
+    keys: dict[HostName, str] = field(default_factory=dict)
+    """Host keys that are not the usual ones."""
     boots: dict[HostName, str] = field(default_factory=dict)
     down: set[HostName] = field(default_factory=set)
     fuse: int | None = None
@@ -57,7 +64,12 @@ class World:
         return self.boots.get(host, BOOT)
 
     def perform(self, host: HostName, script: bytes) -> Reply:
-        """Do what a script says, as the host would."""
+        """Do what a script says, as the host would; one that frames several questions, in turn."""
+        if framed := _FRAME.findall(script):
+            replies = [(self.perform(host, one), mark) for one, mark in framed]
+            out = b"".join(b"%s\n%s %d\n" % (r.stdout, mark, r.exit or 0) for r, mark in replies)
+            err = b"".join(b"%s\n%s\n" % (r.stderr, mark) for r, mark in replies)
+            return Reply(0, out, err)
         words = shlex.split(script.decode().removeprefix("exec "))
         match words:
             case ["set", key, value]:
@@ -166,6 +178,9 @@ class WorldLine:
             held = self.world.locks.get(self.host)
             if held is not None and held[0] != run:
                 raise Refused(f"{self.host} is locked by the run {held[0]} ({holder})")
+            owner = self.world.fences.setdefault((self.host, run, epoch), holder)
+            if owner != holder:
+                raise Fenced(f"{self.host}: epoch {epoch} belongs to {owner}")
             self.world.locks[self.host] = (run, epoch)
 
     def release(self, run: str, epoch: int) -> None:
@@ -200,8 +215,8 @@ class WorldTransport:
         return line
 
     def fingerprint(self, target: Target) -> str:
-        """Made from the name."""
-        return f"SHA256:{digest(target.name)[:43]}"
+        """Made from the name, unless the world says otherwise."""
+        return self.world.keys.get(target.name, f"SHA256:{digest(target.name)[:43]}")
 
     def close(self) -> None:
         """Nothing is open."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from drrun.spi import Command, Fact, Reply, sh
+from drrun.spi import Command, Fact, Json, Reply, sh
 from drrun_steps.etcd.access import SETTINGS
 
 
@@ -89,6 +89,17 @@ class EtcdConfig(Fact[Config]):
             mount="mount" in said,
             leftovers=("force-new-cluster",) if forced else (),
         )
+
+    def pinned(self, answer: Config) -> Json:
+        """Who the member is and where its data lies; a quota may be raised meanwhile."""
+        return {
+            "name": answer.name,
+            "data_dir": answer.data_dir,
+            "wal_dir": answer.wal_dir,
+            "peer_urls": answer.peer_urls,
+            "initial_cluster": answer.initial_cluster,
+            "owner": answer.owner,
+        }
 
 
 def named(initial_cluster: str) -> dict[str, str]:

@@ -86,9 +86,11 @@ def bump(measured: int, snapshot: int, *, complete: bool, capable: bool) -> int:
     """How far to raise all revisions, so that no client that saw a later one is left waiting.
 
     The measured difference, 20 % and a million on top; a thousand million where not all could
-    be measured; 0 where a tool cannot (k#107457, etcd#16028).
+    be measured; 0 where a tool cannot (k#107457, etcd#16028). Rounded up to a whole million, so
+    that a sealed plan's commands stay the same while a cluster writes on.
     """
     if not capable:
         return 0
     gap = max(0, measured - snapshot)
-    return max(gap + gap // 5 + SLACK, 0 if complete else UNMEASURED)
+    raised = max(gap + gap // 5 + SLACK, 0 if complete else UNMEASURED)
+    return -(-raised // SLACK) * SLACK

@@ -12,7 +12,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from drrun.spi import Command, Fact, Reply
+from drrun.spi import Command, Fact, Json, Reply
 from drrun_steps.etcd.access import MemberFact
 
 
@@ -88,6 +88,10 @@ class EtcdStatus(MemberFact[Status]):
             return Status(answers=False, why=why_not(reply))
         return status_of(json.loads(reply.text)[0])
 
+    def pinned(self, answer: Status) -> Json:
+        """Which cluster and which member; one that does not answer is neither."""
+        return {"cluster": answer.cluster, "member": answer.member}
+
 
 @dataclass(frozen=True, slots=True)
 class Member:
@@ -140,6 +144,18 @@ class EtcdMembers(MemberFact[Members]):
             cluster=f"{listed['header']['cluster_id']:x}",
             members=tuple(member_of(entry) for entry in listed.get("members", ())),
         )
+
+    def pinned(self, answer: Members) -> Json:
+        """Which cluster, and who is in it, in no order; client URLs come only when one starts."""
+        members: dict[str, Json] = {
+            member.id: {
+                "name": member.name,
+                "peer_urls": sorted(member.peer_urls),
+                "learner": member.learner,
+            }
+            for member in answer.members
+        }
+        return {"cluster": answer.cluster, "members": members}
 
 
 def member_of(entry: dict[str, Any]) -> Member:

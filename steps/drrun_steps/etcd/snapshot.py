@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Literal
 
-from drrun.spi import Command, Fact, Look, Reply, sh
+from drrun.spi import Command, Fact, Json, Look, Reply, sh
 from drrun_steps.etcd.access import OFFLINE
 from drrun_steps.etcd.bolt import MAGIC, Bolt
 
@@ -69,6 +69,10 @@ class SnapshotFile(Look[Snapshot]):
             whole, sealed = _digests(file, size)
             found = _judge(file, size, whole, sealed=sealed)
         return replace(found, age=round(max(0.0, time.time() - _taken(path, whole)), 1))
+
+    def pinned(self, answer: Snapshot) -> Json:
+        """The file's bytes, and nothing of its age."""
+        return {"sha256": answer.sha256, "problem": answer.problem}
 
 
 def _taken(path: Path, sha256: str) -> float:
@@ -183,6 +187,10 @@ class HostSnapshot(Fact[Snapshot]):
             revision=status.get("revision", 0),
             keys=status.get("totalKey", 0),
         )
+
+    def pinned(self, answer: Snapshot) -> Json:
+        """The file's bytes."""
+        return {"sha256": answer.sha256, "problem": answer.problem}
 
 
 FACTS: tuple[type[Fact[Any]], ...] = (SnapshotFile, HostSnapshot)

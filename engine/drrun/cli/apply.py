@@ -1,0 +1,85 @@
+"""`drrun apply`: run a sealed plan, if all that it rests on is still so."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from drrun.cli.consent import consent, staged
+from drrun.cli.driving import drive
+from drrun.cli.options import InventoryPath, Look
+from drrun.cli.prompt import TerminalPrompt
+from drrun.cli.run import masked
+from drrun.cli.terminal import terminal
+from drrun.cli.wiring import engine
+from drrun.errors import Refused
+from drrun.execute.decide import Finish
+from drrun.report import drift, dry, reviewing
+from drrun.sealing import review
+from drrun.store.plan_file import read_plan
+
+
+def apply(
+    plan: Path,
+    /,
+    *,
+    runbook: str = "",
+    inventory: InventoryPath = None,
+    dry_run: Annotated[bool, Parameter(name=["--dry-run", "-n"])] = False,
+    stage: bool = False,
+    forks: int = 16,
+    yes: Annotated[bool, Parameter(name=["--yes", "-y"])] = False,
+    confirm: str = "",
+    no_input: Annotated[bool, Parameter(name="--no-input")] = False,
+    look: Look = Look(),  # noqa: B008 - frozen
+) -> int:
+    """Run a sealed plan: the hosts are asked again, and what moved refuses it or is told.
+
+    Args:
+        plan: The file that `drrun RUNBOOK --dry-run --out FILE` sealed. It is applied once.
+        runbook: Where the runbook lies here, when it is not where it was sealed.
+        inventory: Where the inventory lies here, when it is not where it was sealed.
+        dry_run: Only compare: say whether the plan would be applied, change nothing.
+        stage: Only the steps up to the first safe point: proves a restore beside the live data.
+            The run rests there; `drrun resume` goes on.
+        forks: How many units may run at once.
+        yes: Agree to what the plan destroys.
+        confirm: Agree, by the inventory's name: refused when it is another one.
+        no_input: Never ask; what needs a person waits (exit 6).
+        look: How it is shown.
+    """
+    screen = terminal(look)
+    prompt = TerminalPrompt(allowed=not no_input)
+    app = engine(prompt)
+    app.forks = forks
+    sealed = read_plan(plan)
+    if app.store.folder(sealed.run).exists():
+        raise Refused(
+            f"{plan} was applied already: it is the run {sealed.run}",
+            hint=f"`drrun status {sealed.run}` shows it; to do it again, seal a new plan",
+        )
+    found = review(app, sealed, runbook=runbook, inventory=inventory)
+    told = [*reviewing.head(sealed, datetime.now(UTC)), *drift.moved_lines(found.comparison.moved)]
+    record = reviewing.comparison_document(sealed, found.comparison)
+    if dry_run:
+        if screen.json:
+            screen.give({**dry.document(found.forecast), **record})
+        else:
+            screen.say("\n".join([*told, dry.screen(found.forecast, verbose=screen.verbose > 0)]))
+        return 0
+    if not screen.json:
+        screen.warn("\n".join(told))
+    only = staged(found.plan, stage=stage)
+    consent(found.plan, prompt, screen, yes=yes, confirm=confirm, only=only)
+    words = masked(sys.argv[1:], found.plan)
+
+    def act() -> Finish:
+        if screen.json:
+            screen.give(record)
+        return app.start(found.plan, words, sealed, only)
+
+    return drive(app, screen, found.plan, act)
