@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
 from typing import Annotated, Any, get_type_hints
 
@@ -15,7 +16,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from drrun.errors import AuthorError, DrrunError
 from drrun.model.describe import described
-from drrun.model.spec import Effects, FactRef, FactSpec, Problem, StepSpec
+from drrun.model.rule import Alike, Demand, FactRef
+from drrun.model.spec import Effects, FactSpec, Problem, StepSpec
 from drrun.spi import Fact, GroupStep, HostStep, Step
 from drrun.values import Json, NotKnown
 
@@ -67,7 +69,11 @@ class Registry:
         def check(args: Mapping[str, object]) -> FactRef:
             return self.make_fact(name, args).ref
 
-        return FactSpec(name, _title(kind), TypeAdapter(kind).json_schema, check)
+        def value(written: object) -> Json:
+            answer: Json = kind.answers.dump_python(kind.answers.validate_python(written), mode="json")
+            return answer
+
+        return FactSpec(name, _title(kind), TypeAdapter(kind).json_schema, check, value)
 
     def steps(self) -> Sequence[str]:
         """Every step type's name."""
@@ -183,10 +189,27 @@ def _problems(error: ValidationError) -> tuple[Problem, ...]:
 def _effects(kind: type[Step], fields: Mapping[str, object]) -> Effects:
     """Transitions and rules of the configured step."""
     made = _build(kind, fields)
-    transitions: dict[str, Json] = {
-        fact.key: _promised(fact, value) for fact, value in made.transitions().items()
-    }
-    return Effects(transitions, tuple(made.rules()))
+    return Effects(
+        {fact.key: _promised(fact, value) for fact, value in made.transitions().items()},
+        {fact.key: _promised(fact, value) for fact, value in made.passes().items()},
+        tuple(_settled(demand) for demand in made.rules()),
+        tuple(made.cautions()),
+    )
+
+
+def _settled(demand: Demand) -> Demand:
+    """A demand whose value may hold holes: equal when their templates are."""
+    if not isinstance(demand, Alike):
+        return demand
+    return replace(demand, value=_plain(demand.value))
+
+
+def _plain(value: object) -> Json:
+    if isinstance(value, NotKnown):
+        return {"known_after": value.origin}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value  # type: ignore[return-value]
 
 
 def _promised(fact: Fact[Any], value: object) -> Json:

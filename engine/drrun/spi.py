@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from drrun.errors import DrrunError, NotKnownError, Refused, StepFailed, TooLarge, Unreachable
 from drrun.model.runbook import Duration, Flag, Whole
-from drrun.model.spec import FactRef, Rule
+from drrun.model.rule import Alike, Alone, Demand, Duty, FactRef, Rule, State, step_done
 from drrun.values import (
     CONTROLLER,
     Command,
@@ -308,8 +308,16 @@ class Step(BaseModel):
         """States that this step brings about at each of its hosts: what rules are proved on."""
         return {}
 
-    def rules(self) -> Sequence[Rule]:
-        """What must hold before this step, in every runbook that uses it."""
+    def passes(self) -> Mapping[Fact[Any], Any]:
+        """States that hold for a while on the way there: a restart passes `stopped`."""
+        return {}
+
+    def rules(self) -> Sequence[Demand]:
+        """What must hold before this step and after it, in every runbook that uses it."""
+        return ()
+
+    def cautions(self) -> Sequence[str]:
+        """What this step does that no rule can see, in words: lint warns of it."""
         return ()
 
 
@@ -340,11 +348,15 @@ class GroupStep(Step, ABC):
 __all__ = [
     "CHANGED",
     "CONTROLLER",
+    "Alike",
+    "Alone",
     "Command",
+    "Demand",
     "Done",
     "DoneChange",
     "DrrunError",
     "Duration",
+    "Duty",
     "Effect",
     "Fact",
     "FactRef",
@@ -364,6 +376,7 @@ __all__ = [
     "Reply",
     "Rule",
     "Secret",
+    "State",
     "Step",
     "StepFailed",
     "TooLarge",
@@ -375,4 +388,5 @@ __all__ = [
     "seconds",
     "sh",
     "span",
+    "step_done",
 ]

@@ -36,6 +36,7 @@ from drrun.spi import Done, DoneChange
 from drrun.values import Json, Outcome, UnitId
 
 GOOD = frozenset({Outcome.CHANGED, Outcome.ALREADY, Outcome.SKIPPED})
+DONE = frozenset({Outcome.CHANGED, Outcome.ALREADY})
 FORKS = 16
 """Units at once; a host has one connection whatever this is."""
 
@@ -163,9 +164,14 @@ class Driver:
         session = LiveSession(means, changer, past)
         with self.recorder.lock:
             names = names_for(state.plan, unit, state.outputs())
-        stage = Performance(state.plan, unit, self.catalog, session, names)
+        stage = Performance(state.plan, unit, self.catalog, session, names, self._done, undo)
         changer.before_change = stage.prove_guards(self.hosts)
         return session, stage
+
+    def _done(self, unit: UnitId) -> bool:
+        with self.recorder.lock:
+            record = self.recorder.state.units[unit]
+            return record.status is Status.DONE and record.outcome in DONE
 
     def _ending(self, unit: UnitId, error: Exception) -> tuple[Outcome, str, str]:
         known = as_error(error)

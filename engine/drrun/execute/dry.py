@@ -75,6 +75,7 @@ class Dry:
     reader: Reader
     offline: bool = False
     overlay: Overlay = field(default_factory=Overlay)
+    _done: set[UnitId] = field(default_factory=set)
     _outputs: dict[StepId, dict[str, Mapping[str, Any]]] = field(default_factory=dict)
 
     def forecast(self) -> Forecast:
@@ -90,16 +91,19 @@ class Dry:
     def _unit(self, unit: Unit) -> UnitForecast:
         session = DrySession(unit, self.overlay, self.reader)
         names = names_for(self.plan, unit, self._steps())
-        stage = Performance(self.plan, unit, self.catalog, session, names)
+        stage = Performance(self.plan, unit, self.catalog, session, names, self._done.__contains__)
         skipped = refused = hint = unknown = ""
         try:
             result = stage.run()
             if isinstance(result, Skip):
                 skipped, result = result.why, {}
             self._outputs.setdefault(unit.step, {})[unit.host or "group"] = result
+            if not skipped:
+                self._done.add(unit.id)
         except NotKnownError as error:
             unknown = error.message
             self._outputs.setdefault(unit.step, {})[unit.host or "group"] = self._holes(unit)
+            self._done.add(unit.id)  # given that it succeeds: what it does is all that is not known
         except ConnectError:
             raise
         except DrrunError as error:

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from drrun.model.inventory import Target
-from drrun.model.spec import FactRef
+from drrun.model.rule import FactRef
 from drrun.values import Digest, Effect, HostName, Json, Repeat, RunId, StepId, UnitId, digest
 
 FORMAT = 1
@@ -38,6 +38,12 @@ class Guard:
     value: Json
     because: str
     carried_by: str
+    some: bool = False
+    """Whether one of the hosts is enough."""
+    by: tuple[UnitId, ...] = ()
+    """The units that were proved to bring it about before."""
+    undo: bool = True
+    """Whether the unit's undo is guarded as well: not by what orders the way forward."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,8 +215,15 @@ def _unit(raw: Mapping[str, Any]) -> Unit:
             "hosts": tuple(raw["hosts"]),
             "needs": tuple(Need(**need) for need in raw["needs"]),
             "guards": tuple(
-                Guard(**{**g, "fact": FactRef(**g["fact"]), "hosts": tuple(g["hosts"])})
-                for g in raw["guards"]
+                Guard(
+                    **{
+                        **guard,
+                        "fact": FactRef(**guard["fact"]),
+                        "hosts": tuple(guard["hosts"]),
+                        "by": tuple(guard.get("by", ())),
+                    }
+                )
+                for guard in raw["guards"]
             ),
             "requires": tuple(_check(check) for check in raw["requires"]),
             "ensures": tuple(_check(check) for check in raw["ensures"]),
