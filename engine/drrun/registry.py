@@ -70,7 +70,9 @@ class Registry:
             return self.make_fact(name, args).ref
 
         def value(written: object) -> Json:
-            answer: Json = kind.answers.dump_python(kind.answers.validate_python(written), mode="json")
+            answer: Json = kind.answers.dump_python(
+                kind.answers.validate_python(written), mode="json"
+            )
             return answer
 
         return FactSpec(name, _title(kind), TypeAdapter(kind).json_schema, check, value)

@@ -17,8 +17,8 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar, get_args, get_orig
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from drrun.errors import DrrunError, NotKnownError, Refused, StepFailed, TooLarge, Unreachable
-from drrun.model.runbook import Duration, Flag, Whole
 from drrun.model.rule import Alike, Alone, Demand, Duty, FactRef, Rule, State, step_done
+from drrun.model.runbook import Duration, Flag, Whole
 from drrun.values import (
     CONTROLLER,
     Command,

@@ -14,8 +14,8 @@ from drrun.execute.asking import ask_all
 from drrun.execute.hosts import Hosts
 from drrun.execute.view import GroupView, HostView, Session, as_predicate
 from drrun.lang.template import render, test
-from drrun.model.spec import StepSpec
 from drrun.model.rule import STEP_DONE
+from drrun.model.spec import StepSpec
 from drrun.plan.bind import template_names
 from drrun.plan.plan import Check, Guard, Plan, PlanStep, Unit
 from drrun.plan.rules import done_words

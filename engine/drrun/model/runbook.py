@@ -146,8 +146,8 @@ class RuleText(Part):
     them run at the same time.
     """
 
-    every: Guarded
-    """The steps that it is about."""
+    every: Guarded | None = None
+    """The steps that it is about; without it, `then_…` is what every run must have done."""
     needs_state: StateNeeded | None = None
     """What must hold before, and where."""
     needs_step: StepNeeded | None = None

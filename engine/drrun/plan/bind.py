@@ -105,7 +105,8 @@ def bind_for_lint(loaded: LoadedRunbook) -> tuple[Inventory, Binding]:
     targets: dict[HostName, Target] = {}
     roles: dict[str, tuple[HostName, ...]] = {}
     for name, spec in loaded.runbook.roles.items():
-        least = max(spec.min, 3 if spec.odd else 2) if spec.max is None else max(spec.min, 1)
+        # Three, where it may be: the first, the last, and one in between that is easily forgotten.
+        least = max(spec.min, min(spec.max or 3, 3))
         hosts = tuple(HostName(f"{name.replace('_', '-')}-{i + 1}") for i in range(least))
         roles[name] = hosts
         targets |= {host: Target(name=host, address=host) for host in hosts}

@@ -302,11 +302,10 @@ class _Compiler:
         return tuple(checks)
 
     def _breach(self, breach: Breach) -> Diagnostic:
-        index = next(
-            i for i, step in enumerate(self.loaded.runbook.steps) if step.id == breach.step
-        )
+        steps = enumerate(self.loaded.runbook.steps)
+        mine = next((index for index, step in steps if step.id == breach.step), None)
         return self.loaded.diagnostic(
-            ("steps", index, "uses"),
+            breach.place if mine is None else ("steps", mine, "uses"),
             "rule",
             breach.message,
             f"{breach.because} (rule of {breach.by})",

@@ -17,7 +17,7 @@ from drrun.lang.load import LoadedRunbook
 from drrun.lang.template import needs_run, render
 from drrun.lang.template_error import TemplateError
 from drrun.model.rule import Alone, Demand, Duty, FactRef, Rule, step_done
-from drrun.model.runbook import FactTest, RuleText, Service, StepNeeded, Step
+from drrun.model.runbook import FactTest, Guarded, RuleText, Service, Step, StepNeeded
 from drrun.model.spec import Effects, FactSpec, StepSpec
 from drrun.plan.plan import PlanStep, Unit
 from drrun.plan.rules import Carried
@@ -115,13 +115,16 @@ class Demands:
             self._services(authored, unit, ("steps", places[step.id], "uses_service"))
         for number, text in enumerate(self.loaded.runbook.rules):
             at: Loc = ("rules", number)
-            demand_of = self._authored(text, at)
-            mine = [u for u in units if _about(text, steps[u.step])]
-            for unit in mine if demand_of is not None else ():
-                self._carry(demand_of, unit, AUTHOR, at)  # type: ignore[arg-type]
+            ruled = self._authored(text, at)
+            if ruled is None:
+                continue
+            every = text.every
+            mine = [None] if every is None else [u for u in units if _about(every, steps[u.step])]
+            for one in mine:
+                self._carry(ruled, one, AUTHOR, at)
         return list(self._found.values())
 
-    def _carry(self, demand: Demand, unit: Unit, by: str, loc: Loc) -> None:
+    def _carry(self, demand: Demand, unit: Unit | None, by: str, loc: Loc) -> None:
         """Put a unit to the demand that others of its kind carry already, or begin one."""
         key = canonical([type(demand).__name__, dataclasses.asdict(demand), by])
         known = self._found.get(key)
@@ -131,8 +134,9 @@ class Demands:
                 hosts = self._hosts(demand, loc, by)
                 if not hosts:
                     return
-            known = Carried(demand, (), by, hosts)
-        self._found[key] = dataclasses.replace(known, units=(*known.units, unit.id))
+            known = Carried(demand, (), by, hosts, loc)
+        more = () if unit is None else (unit.id,)
+        self._found[key] = dataclasses.replace(known, units=(*known.units, *more))
 
     def _hosts(self, demand: Rule | Duty, loc: Loc, by: str) -> tuple[HostName, ...]:
         who = "" if by == AUTHOR else f"{by} needs it: "
@@ -152,14 +156,16 @@ class Demands:
             for key in ("needs_state", "needs_step", "then_state", "then_step", "alone")
             if getattr(text, key)
         ]
-        if len(said) != 1 or (text.every.uses is None) == (text.every.effect is None):
-            self.problem(
-                at,
-                "rule",
-                "a rule says one thing of one kind of steps",
-                "`every` has `uses` or `effect`; beside it stands needs_state, needs_step, "
-                "then_state, then_step or alone",
-            )
+        every = text.every
+        if every is None:
+            wrong = said not in (["then_state"], ["then_step"]) or not _named(text)
+            hint = "without `every` it has then_state or then_step, with `hosts`"
+        else:
+            wrong = len(said) != 1 or (every.uses is None) == (every.effect is None)
+            hint = "`every` has `uses` or `effect`; beside it stands needs_state, needs_step, "
+            hint += "then_state, then_step or alone"
+        if wrong:
+            self.problem(at, "rule", "a rule says one thing of one kind of steps", hint)
             return None
         self._known_types(text, at)
         where: Loc = (*at, said[0])
@@ -177,7 +183,7 @@ class Demands:
 
     def _known_types(self, text: RuleText, at: Loc) -> None:
         for key, uses in (
-            ("every", text.every.uses),
+            ("every", text.every and text.every.uses),
             ("needs_step", text.needs_step and text.needs_step.uses),
             ("then_step", text.then_step and text.then_step.uses),
         ):
@@ -230,8 +236,14 @@ class Demands:
                 self._carry(rule, unit, AUTHOR, loc)
 
 
-def _about(text: RuleText, step: PlanStep) -> bool:
-    return step.uses == text.every.uses or step.effect == text.every.effect
+def _about(every: Guarded, step: PlanStep) -> bool:
+    return step.uses == every.uses or step.effect == every.effect
+
+
+def _named(text: RuleText) -> bool:
+    """Whether a rule without `every` says where: it has no step whose hosts could be meant."""
+    owed = text.then_state or text.then_step
+    return owed is not None and bool(owed.hosts)
 
 
 def _plain(value: object) -> Json:

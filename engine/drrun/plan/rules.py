@@ -31,17 +31,19 @@ class Carried:
     """The step type, or `the runbook`."""
     hosts: tuple[HostName, ...] = ()
     """Empty: the guarded unit's own."""
+    place: tuple[str | int, ...] = ()
+    """Where it stands in the runbook, for one that no step carries."""
 
 
 @dataclass(frozen=True, slots=True)
 class Breach:
     """A demand that cannot be proved for a unit, and why not."""
 
-    unit: UnitId
-    step: StepId
+    step: StepId | None
     message: str
     because: str
     by: str
+    place: tuple[str | int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +75,8 @@ def prove(
                     guards[guarded.id] += [guard] if rule.live and not never else []
                     breaches += _breach(guarded, rule, one, reason)
             case Duty() as duty:
-                for unit_id in one.units:
-                    unit = proof.units[unit_id]
+                for unit_id in one.units or (None,):
+                    unit = None if unit_id is None else proof.units[unit_id]
                     breaches += _breach(unit, duty, one, proof.duty(unit, duty, one))
             case Alone() as alone:
                 breaches += proof.alone(alone, one)
@@ -84,13 +86,15 @@ def prove(
     return Proved(tuple(breaches), {unit: tuple(found) for unit, found in guards.items()})
 
 
-def _breach(unit: Unit, demand: Rule | Duty, one: Carried, reason: str) -> list[Breach]:
+def _breach(unit: Unit | None, demand: Rule | Duty, one: Carried, reason: str) -> list[Breach]:
     """The breach in words, when there is a reason."""
     if not reason:
         return []
-    when = "before" if isinstance(demand, Rule) else "after"
-    message = f"{when} {unit.step}, {told(demand.fact, demand.value)} {reason}"
-    return [Breach(unit.id, unit.step, message, demand.because, one.by)]
+    when = (
+        f"{'before' if isinstance(demand, Rule) else 'after'} {unit.step}" if unit else "at its end"
+    )
+    message = f"{when}, {told(demand.fact, demand.value)} {reason}"
+    return [Breach(unit and unit.step, message, demand.because, one.by, one.place)]
 
 
 def told(fact: FactRef, value: Json) -> str:
@@ -200,10 +204,10 @@ class _Proof:
         return "no step of this runbook does it"
 
     def _since(self, unit: Unit, since: Sequence[UnitId]) -> bool:
-        return all(unit.id == one or self.order.before(one, unit.id) for one in since)
+        return unit.id in since or all(self.order.before(one, unit.id) for one in since)
 
     def _setters(
-        self, fact: FactRef, host: HostName, value: Json, *, but: UnitId
+        self, fact: FactRef, host: HostName, value: Json, *, but: UnitId | None
     ) -> tuple[list[Unit], list[Unit]]:
         """The units that bring the state about on a host, and those that bring another one."""
         found = (
@@ -224,14 +228,14 @@ class _Proof:
 
     # --- duties, and demands on several steps ------------------------------------------------
 
-    def duty(self, unit: Unit, duty: Duty, one: Carried) -> str:
+    def duty(self, unit: Unit | None, duty: Duty, one: Carried) -> str:
         """Why the state is not proved to be brought about after a unit; empty when it is."""
-        hosts = one.hosts or unit.hosts
+        hosts = one.hosts or (unit.hosts if unit else ())
         return _first({host: self._followed(unit, duty, host) for host in hosts}, duty.some)
 
-    def _followed(self, unit: Unit, duty: Duty, host: HostName) -> str:
-        right, wrong = self._setters(duty.fact, host, duty.value, but=unit.id)
-        after = [other for other in right if self.order.before(unit.id, other.id)]
+    def _followed(self, unit: Unit | None, duty: Duty, host: HostName) -> str:
+        right, wrong = self._setters(duty.fact, host, duty.value, but=unit and unit.id)
+        after = [o for o in right if unit is None or self.order.before(unit.id, o.id)]
         firm = [other for other in after if self.steps[other.step].when is None]
         anew = [other for other in firm if not duty.anew or self._anew(other, duty, host, wrong)]
         if anew:
@@ -241,7 +245,7 @@ class _Proof:
             return f"{firm[0].step} finds it so: nothing makes it another before"
         if after:
             return f"{after[0].step} does it, but its `when` may skip it"
-        if right:
+        if right and unit is not None:
             return f"{right[0].step} does it, but nothing makes it come after {unit.step}"
         return "no step of this runbook does it"
 
@@ -261,7 +265,7 @@ class _Proof:
             if not self.order.before(first, second):
                 a, b = self.units[first], self.units[second]
                 message = f"{a.id} and {b.id} may run at the same time"
-                return [Breach(b.id, b.step, message, alone.because, one.by)]
+                return [Breach(b.step, message, alone.because, one.by)]
         return []
 
     def alike(self, carried: Sequence[Carried]) -> list[Breach]:
@@ -275,7 +279,7 @@ class _Proof:
             if one.demand.value != other.demand.value:
                 a, b = self.units[other.units[0]], self.units[one.units[0]]
                 message = f"{a.step} and {b.step} differ in {one.demand.name}"
-                found.append(Breach(b.id, b.step, message, one.demand.because, one.by))
+                found.append(Breach(b.step, message, one.demand.because, one.by))
         return found
 
 

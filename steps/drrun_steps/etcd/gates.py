@@ -5,7 +5,10 @@ Rule 1: they only read. What they cannot prove is a failure, never a warning.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from drrun.spi import (
+    Demand,
     Effect,
     Flag,
     Group,
@@ -19,6 +22,7 @@ from drrun.spi import (
 )
 from drrun_steps.etcd.access import CLIENT, environment, overrides
 from drrun_steps.etcd.live import EtcdDisagreement, EtcdStatus, Status
+from drrun_steps.etcd.order import while_running
 from drrun_steps.fields import Listed, Numbers
 from drrun_steps.host import NOTHING, HostBusy
 from drrun_steps.service.facts import ServiceHeld, ServiceState
@@ -91,6 +95,10 @@ class Consistent(GroupStep):
     service: str = "etcd"
     """etcd's unit."""
 
+    def rules(self) -> Sequence[Demand]:
+        """Not while this runbook has stopped etcd."""
+        return [while_running(self.service, "members that are stopped agree on nothing")]
+
     def run(self, group: Group) -> Outputs:
         """Ask through every host, since each must reach the others."""
         endpoints = self.endpoints or tuple(f"https://{h.address}:2379" for h in group.hosts)
@@ -131,6 +139,10 @@ class Disarm(GroupStep):
     """The quota in bytes where the unit does not set one: etcd's default."""
     service: str = "etcd"
     """etcd's unit."""
+
+    def rules(self) -> Sequence[Demand]:
+        """Not while this runbook has stopped etcd."""
+        return [while_running(self.service, "an etcd that is stopped disarms nothing")]
 
     def run(self, group: Group) -> None:
         """One conditional change on the first host: alarms are the cluster's."""
