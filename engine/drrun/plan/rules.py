@@ -94,7 +94,7 @@ def _breach(unit: Unit | None, demand: Rule | Duty, one: Carried, reason: str) -
         f"{'before' if isinstance(demand, Rule) else 'after'} {unit.step}" if unit else "at its end"
     )
     message = f"{when}, {told(demand.fact, demand.value)} {reason}"
-    return [Breach(unit and unit.step, message, demand.because, one.by, one.place)]
+    return [Breach(unit.step if unit else None, message, demand.because, one.by, one.place)]
 
 
 def told(fact: FactRef, value: Json) -> str:
@@ -234,7 +234,7 @@ class _Proof:
         return _first({host: self._followed(unit, duty, host) for host in hosts}, duty.some)
 
     def _followed(self, unit: Unit | None, duty: Duty, host: HostName) -> str:
-        right, wrong = self._setters(duty.fact, host, duty.value, but=unit and unit.id)
+        right, wrong = self._setters(duty.fact, host, duty.value, but=unit.id if unit else None)
         after = [o for o in right if unit is None or self.order.before(unit.id, o.id)]
         firm = [other for other in after if self.steps[other.step].when is None]
         anew = [other for other in firm if not duty.anew or self._anew(other, duty, host, wrong)]
