@@ -36,6 +36,7 @@ from drrun.plan.bind import bind, bind_for_lint
 from drrun.plan.compile import compile_plan
 from drrun.plan.early import early_mistakes
 from drrun.plan.plan import Plan
+from drrun.plan.select import starting_at
 from drrun.ports import Clock, Journal, Prompt, Transport, Watcher
 from drrun.registry import Registry
 from drrun.store.folder import FolderJournal, FolderStore, StoredRun
@@ -166,15 +167,17 @@ class App:
         answers: Mapping[str, str],
         *,
         limit: Sequence[str] = (),
+        begin: str = "",
     ) -> Plan:
         """The plan of a new run. Raises AuthorError with every mistake."""
         found = load_inventory(inventory)
         narrowed = _limited(found, limit) if limit else None
         binding = bind(loaded, found, answers, limit=narrowed)
         versions = {"drrun": __version__, "python": sys.version.split()[0]}
-        return compile_plan(
+        plan = compile_plan(
             loaded, found, binding, self.registry, run=new_run_id(), versions=versions
         ).plan
+        return starting_at(plan, begin) if begin else plan
 
     # --- plan to forecast --------------------------------------------------------------------
 

@@ -33,6 +33,7 @@ def run(
     dry_run: Annotated[bool, Parameter(name=["--dry-run", "-n"])] = False,
     offline: bool = False,
     limit: Annotated[list[str] | None, Parameter(name=["--limit", "-l"])] = None,
+    from_: Annotated[str, Parameter(name="--from")] = "",
     forks: int = 16,
     yes: Annotated[bool, Parameter(name=["--yes", "-y"])] = False,
     confirm: str = "",
@@ -49,6 +50,7 @@ def run(
         dry_run: Ask the hosts, change nothing, say what a run would do.
         offline: With --dry-run: do not even ask the hosts.
         limit: Only these hosts (an expression over hosts and groups). Repeatable.
+        from_: Begin with this step. What the steps before it would have proved is not proved.
         forks: How many units may run at once.
         yes: Agree to what the runbook destroys.
         confirm: Agree, by the inventory's name: refused when it is another one.
@@ -61,14 +63,14 @@ def run(
     app = engine(prompt)
     app.forks = forks
     if dry_run or offline:
-        plan = _plan(app, runbook, inventory, extra, limit)
+        plan = _plan(app, runbook, inventory, extra, limit, from_)
         forecast = app.forecast(plan, offline=offline)
         if screen.json:
             screen.give(dry.document(forecast))
         else:
             screen.say(dry.screen(forecast, verbose=screen.verbose > 0))
         return forecast.exit_code
-    plan = _plan(app, runbook, inventory, extra, limit)
+    plan = _plan(app, runbook, inventory, extra, limit, from_)
     _which(screen, plan, runbook)
     consent(plan, prompt, screen, yes=yes, confirm=confirm)
     words = masked(sys.argv[1:], plan)
@@ -97,6 +99,7 @@ def _plan(
     inventory: InventoryPath,
     extra: list[str] | None,
     limit: list[str] | None,
+    begin: str,
 ) -> Plan:
     if runbook in VERBS and not Path(runbook).exists():
         raise UsageError(
@@ -104,7 +107,8 @@ def _plan(
         )
     loaded = app.load(runbook)
     given = answers(tuple(extra or ()))
-    return app.plan(loaded, find_inventory(inventory), given, limit=tuple(limit or ()))
+    found, only = find_inventory(inventory), tuple(limit or ())
+    return app.plan(loaded, found, given, limit=only, begin=begin)
 
 
 def _which(screen: Terminal, plan: Plan, word: str) -> None:

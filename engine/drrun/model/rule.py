@@ -65,6 +65,8 @@ class Rule:
     """What is guarded: every step that brings this state about and is not proved to come before
     the step that carries the rule. What must hold has to be brought about by the carrying step
     or after it. None: the carrying step itself is guarded."""
+    earlier: bool = False
+    """With `before`: whether steps that come before the carrying one are guarded as well."""
     standing: bool = False
     """Whether it may hold from the beginning: then only a step that changes it breaks the rule."""
     some: bool = False

@@ -78,10 +78,9 @@ def prove(
                 for unit_id in one.units or (None,):
                     unit = None if unit_id is None else proof.units[unit_id]
                     breaches += _breach(unit, duty, one, proof.duty(unit, duty, one))
-            case Alone() as alone:
-                breaches += proof.alone(alone, one)
-            case Alike():
-                pass  # compared with those of the same name, below
+            case Alone() | Alike():
+                pass  # together with those of the same name, below
+    breaches += proof.alone([one for one in carried if isinstance(one.demand, Alone)])
     breaches += proof.alike([one for one in carried if isinstance(one.demand, Alike)])
     return Proved(tuple(breaches), {unit: tuple(found) for unit, found in guards.items()})
 
@@ -144,8 +143,10 @@ class _Proof:
         key, value = rule.before.fact.key, rule.before.value
         for unit in self.all_units:
             brings = self.effects.get(unit.id, Effects()).transitions.get(key)
+            if brings != value or unit.id in one.units:
+                continue
             earlier = all(self.order.before(unit.id, carrier) for carrier in one.units)
-            if brings == value and unit.id not in one.units and not earlier:
+            if rule.earlier or not earlier:
                 yield unit
 
     def rule(self, unit: Unit, rule: Rule, one: Carried) -> tuple[Guard, str]:
@@ -258,15 +259,21 @@ class _Proof:
             for other in wrong
         )
 
-    def alone(self, alone: Alone, one: Carried) -> list[Breach]:
-        """Two units that nothing orders. Ordered neighbours order them all."""
-        mine = sorted(one.units, key=self.order.depth)
-        for first, second in pairwise(mine):
-            if not self.order.before(first, second):
-                a, b = self.units[first], self.units[second]
-                message = f"{a.id} and {b.id} may run at the same time"
-                return [Breach(b.step, message, alone.because, one.by)]
-        return []
+    def alone(self, carried: Sequence[Carried]) -> list[Breach]:
+        """Two units of one name that nothing orders. Ordered neighbours order them all."""
+        named: dict[str, dict[UnitId, Carried]] = defaultdict(dict)
+        for one in carried:
+            assert isinstance(one.demand, Alone)
+            named[one.demand.name] |= dict.fromkeys(one.units, one)
+        found = []
+        for mine in named.values():
+            for first, second in pairwise(sorted(mine, key=self.order.depth)):
+                if not self.order.before(first, second):
+                    message = f"{first} and {second} may run at the same time"
+                    one, step = mine[second], self.units[second].step
+                    found.append(Breach(step, message, one.demand.because, one.by))
+                    break
+        return found
 
     def alike(self, carried: Sequence[Carried]) -> list[Breach]:
         """Units that carry another value than the first of the same name."""
