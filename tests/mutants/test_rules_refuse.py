@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.mutants.judge import HOSTS
@@ -35,7 +36,7 @@ SNAPSHOTS = (
     '      digest: "{{ steps.verify.outputs.sha256 }}"\n      members',
     f'      digest: "{"0" * 64}"\n      members',
 )
-OF_ONE = {"members": {}, "digest": "ab", "token": "t", "bump": 1}
+OF_ONE: dict[str, Any] = {"members": {}, "digest": "ab", "token": "t", "bump": 1}
 CARRIERS: tuple[Step, ...] = (
     Install(**OF_ONE),
     Prepare(**OF_ONE, snapshot="s", initial_cluster="c"),

@@ -63,14 +63,14 @@ def run(
     app = engine(prompt)
     app.forks = forks
     if dry_run or offline:
-        plan = _plan(app, runbook, inventory, extra, limit, from_)
+        plan = _plan(app, runbook, inventory, extra, limit, begin=from_)
         forecast = app.forecast(plan, offline=offline)
         if screen.json:
             screen.give(dry.document(forecast))
         else:
             screen.say(dry.screen(forecast, verbose=screen.verbose > 0))
         return forecast.exit_code
-    plan = _plan(app, runbook, inventory, extra, limit, from_)
+    plan = _plan(app, runbook, inventory, extra, limit, begin=from_)
     _which(screen, plan, runbook)
     consent(plan, prompt, screen, yes=yes, confirm=confirm)
     words = masked(sys.argv[1:], plan)
@@ -99,6 +99,7 @@ def _plan(
     inventory: InventoryPath,
     extra: list[str] | None,
     limit: list[str] | None,
+    *,
     begin: str,
 ) -> Plan:
     if runbook in VERBS and not Path(runbook).exists():

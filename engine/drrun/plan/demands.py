@@ -5,9 +5,8 @@ Rule 1: demands speak of whole roles, whatever --limit narrows: a guard covers e
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from drrun.errors import AuthorError
@@ -21,7 +20,7 @@ from drrun.model.runbook import FactTest, Guarded, RuleText, Service, Step, Step
 from drrun.model.spec import Effects, FactSpec, StepSpec
 from drrun.plan.plan import PlanStep, Unit
 from drrun.plan.rules import Carried
-from drrun.values import HostName, Json, StepId, UnitId, canonical
+from drrun.values import HostName, Json, StepId, UnitId
 
 AUTHOR = "the runbook"
 
@@ -97,7 +96,7 @@ class Demands:
     names: Mapping[str, Any]
     specs: Specs
     problem: Problem
-    _found: dict[bytes, Carried] = field(default_factory=dict)
+    _found: dict[tuple[str, str], Carried] = field(default_factory=dict)
 
     def gather(
         self,
@@ -126,7 +125,7 @@ class Demands:
 
     def _carry(self, demand: Demand, unit: Unit | None, by: str, loc: Loc) -> None:
         """Put a unit to the demand that others of its kind carry already, or begin one."""
-        key = canonical([type(demand).__name__, dataclasses.asdict(demand), by])
+        key = (by, repr(demand))
         known = self._found.get(key)
         if known is None:
             hosts: tuple[HostName, ...] = ()
@@ -136,7 +135,7 @@ class Demands:
                     return
             known = Carried(demand, (), by, hosts, loc)
         more = () if unit is None else (unit.id,)
-        self._found[key] = dataclasses.replace(known, units=(*known.units, *more))
+        self._found[key] = replace(known, units=(*known.units, *more))
 
     def _hosts(self, demand: Rule | Duty, loc: Loc, by: str) -> tuple[HostName, ...]:
         who = "" if by == AUTHOR else f"{by} needs it: "

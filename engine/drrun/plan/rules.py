@@ -120,10 +120,13 @@ class _Proof:
     units: dict[UnitId, Unit] = field(default_factory=dict)
     _sets: dict[tuple[str, HostName], list[tuple[Unit, Json]]] = field(default_factory=dict)
     _passes: dict[tuple[str, HostName], list[tuple[Unit, Json]]] = field(default_factory=dict)
+    _of_type: dict[tuple[str, HostName], list[Unit]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for unit in self.all_units:
             self.units[unit.id] = unit
+            for host in unit.hosts:
+                self._of_type.setdefault((self.steps[unit.step].uses, host), []).append(unit)
             promised = self.effects.get(unit.id, Effects())
             for index, states in (
                 (self._sets, promised.transitions),
@@ -211,21 +214,14 @@ class _Proof:
         self, fact: FactRef, host: HostName, value: Json, *, but: UnitId | None
     ) -> tuple[list[Unit], list[Unit]]:
         """The units that bring the state about on a host, and those that bring another one."""
-        found = (
-            [(unit, True) for unit in self.all_units if host in unit.hosts and self._is(unit, fact)]
-            if fact.name == STEP_DONE
-            else self._sets.get((fact.key, host), [])
-        )
+        if fact.name == STEP_DONE:
+            of_type = self._of_type.get((str(fact.args["uses"]), host), ())
+            found: list[tuple[Unit, Json]] = [(u, True) for u in of_type if _has(u, fact)]
+        else:
+            found = self._sets.get((fact.key, host), [])
         right = [unit for unit, brought in found if brought == value and unit.id != but]
         wrong = [unit for unit, brought in found if brought != value and unit.id != but]
         return right, wrong
-
-    def _is(self, unit: Unit, fact: FactRef) -> bool:
-        """Whether a unit is of the type, and has the fields, that a `step.done` names."""
-        wanted = {name: value for name, value in fact.args.items() if name != "uses"}
-        return self.steps[unit.step].uses == fact.args["uses"] and all(
-            unit.params.get(name) == value for name, value in wanted.items()
-        )
 
     # --- duties, and demands on several steps ------------------------------------------------
 
@@ -288,6 +284,11 @@ class _Proof:
                 message = f"{a.step} and {b.step} differ in {one.demand.name}"
                 found.append(Breach(b.step, message, one.demand.because, one.by))
         return found
+
+
+def _has(unit: Unit, fact: FactRef) -> bool:
+    """Whether a unit has the fields that a `step.done` names, as written."""
+    return all(unit.params.get(k) == value for k, value in fact.args.items() if k != "uses")
 
 
 def _first(reasons: Mapping[HostName, str], some: bool) -> str:  # noqa: FBT001 - a rule's own word
