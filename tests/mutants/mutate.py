@@ -41,7 +41,7 @@ def mutants(path: Path) -> Iterator[Mutant]:
         if len(ids) > 1:
             yield _mutant(path, "drop", (step,), _dropped(book, at))
         yield _mutant(path, "skip", (step,), _skipped(book, at))
-        hosts = _one_of(book["steps"][at].get("hosts", "controller"))
+        hosts = _one_of(book, book["steps"][at].get("hosts", "controller"))
         if hosts:
             yield _mutant(path, "narrow", (step,), _with(book, at, hosts=hosts))
     for at, first in enumerate(ids):
@@ -79,9 +79,14 @@ def _swapped(book: dict[str, Any], at: int, other: int) -> dict[str, Any]:
     return found
 
 
-def _one_of(hosts: str) -> str:
+def _one_of(book: dict[str, Any], hosts: str) -> str:
     """One host of several; empty when there is only one."""
-    if re.fullmatch(r"[a-z_]+", hosts) and hosts != "controller":
-        return f"{hosts}[0]"
-    role = re.match(r"(?P<role>[a-z_]+) & ![a-z_]+\[0\]$", hosts)
-    return f"{role['role']}[1]" if role else ""
+    roles = book.get("roles", {})
+    if hosts in roles:
+        return "" if roles[hosts].get("max") == "1" else f"{hosts}[0]"
+    but_first = re.fullmatch(r"(?P<role>\w+) & !(?P=role)\[0\]", hosts)
+    if but_first:
+        return f"{but_first['role']}[1]"
+    several = re.fullmatch(r"\(?(?P<role>\w+) & !\w+\)?( \| \w+)?|(?P<first>\w+) \| \w+", hosts)
+    role = several and (several["role"] or several["first"])
+    return f"({hosts}) & {role}[0]" if role else ""

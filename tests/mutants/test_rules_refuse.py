@@ -21,14 +21,17 @@ from drrun.errors import AuthorError
 from drrun.lang.diagnostics import Diagnostic
 from drrun.lang.load import load_runbook
 from drrun.model.inventory import Target
-from drrun.model.rule import Alike, Alone
+from drrun.model.rule import Alike, Alone, Duty, Rule
 from drrun.ports import Line, Prompt
 from drrun.registry import Registry
 from drrun.spi import Step
+from drrun_steps.etcd.aside import Aside
 from drrun_steps.etcd.gates import Consistent, Disarm
 from drrun_steps.etcd.measure import Remeasure
+from drrun_steps.etcd.member import Join, Remove
 from drrun_steps.etcd.restore import Install, Prepare, Same
 from drrun_steps.etcd.save import Save
+from drrun_steps.etcd.upkeep import Defrag, Rolling
 from drrun_steps.kube.steps import LeaseMoves, ReadSecret, ReadyStep
 
 RESTORE = stock_runbooks() / "restore-cluster.yaml"
@@ -48,6 +51,12 @@ CARRIERS: tuple[Step, ...] = (
     ReadyStep(),
     ReadSecret(),
     LeaseMoves(),
+    Remove(leaving="failed"),
+    Remove(leaving="leaving", alive=True),
+    Join(endpoints=(), initial_cluster="c"),
+    Aside(),
+    Rolling(),
+    Defrag(),
 )
 """Every stock step type that carries rules, configured as a restore does."""
 
@@ -87,11 +96,42 @@ def broken() -> dict[str, Mutant]:
     return found
 
 
-def _all_mutants() -> Iterator[Mutant]:
+BESIDE = """
+  - id: restart
+    hosts: etcd
+    uses: etcd.rolling_restart
+    needs: [members]
+"""
+JOIN_FIRST = """
+  - id: early
+    hosts: new
+    uses: etcd.member.join
+    with: {endpoints: ["https://cp1:2379"], initial_cluster: cp1=https://cp1:2380}
+    needs: []
+"""
+JOIN_LATE = """
+  - id: late
+    hosts: etcd
+    uses: etcd.member.join
+    with: {endpoints: ["https://cp1:2379"], initial_cluster: cp1=https://cp1:2380}
+"""
+
+
+def _by_hand() -> Iterator[Mutant]:
+    """What no mutation of the order gives: another snapshot, steps that were not there."""
     text = RESTORE.read_text()
     assert SNAPSHOTS[0] in text
-    # What no mutation of the order gives: one host from another snapshot.
     yield Mutant("restore-cluster", "mix", ("stage",), text.replace(*SNAPSHOTS, 1))
+    for runbook, more in (
+        ("etcd-defrag", BESIDE),
+        ("etcd-member-replace", JOIN_FIRST),
+        ("etcd-shrink", JOIN_LATE),
+    ):
+        yield Mutant(runbook, "add", (), (stock_runbooks() / f"{runbook}.yaml").read_text() + more)
+
+
+def _all_mutants() -> Iterator[Mutant]:
+    yield from _by_hand()
     for path in sorted(stock_runbooks().glob("*.yaml")):
         yield from mutants(path)
 
@@ -141,8 +181,9 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An inventory of three hosts, a snapshot, and runs kept nowhere else."""
     hosts = ", ".join(HOSTS)
     (tmp_path / "inventory.yaml").write_text(
-        "drrun_inventory: 1\nname: three\nhosts:\n  cp[1-3]:\n"
+        "drrun_inventory: 1\nname: three\nhosts:\n  cp[1-3]:\n  sp[1-2]:\n"
         f"groups:\n  etcd: [{hosts}]\n  control_plane: [{hosts}]\n"
+        "  failed: [cp3]\n  leaving: [cp3]\n  new: [sp1]\n  spare: [sp1, sp2]\n"
     )
     (tmp_path / "snapshot.db").write_bytes(b"a snapshot")
     monkeypatch.setenv("DRRUN_STATE", str(tmp_path / "state"))
@@ -158,7 +199,10 @@ def test_a_broken_rule_is_refused_at_lint_dry_run_and_run(
     mutant = broken().get(because)
     assert mutant is not None, f"nothing breaks this rule of {reasons()[because]}"
     (folder / "mutant.yaml").write_text(mutant.text)
-    given = ("-e", f"snapshot={folder / 'snapshot.db'}") if "restore" in mutant.runbook else ()
+    given = {
+        "restore-cluster": ("-e", f"snapshot={folder / 'snapshot.db'}"),
+        "etcd-grow": ("-e", "role.new=spare"),
+    }.get(mutant.runbook, ())
     words = ("mutant.yaml", "-i", "inventory.yaml", *given)
 
     def make(prompt: Prompt) -> App:
@@ -173,8 +217,7 @@ def test_a_broken_rule_is_refused_at_lint_dry_run_and_run(
     assert not (folder / "state").exists()
 
 
-def test_these_are_all_kinds_of_demands() -> None:
-    """Alike is among the stock step types' rules; Alone is proved with types of the tests."""
+def test_stock_step_types_carry_every_kind_of_demand() -> None:
+    """What follows, what is alike and what is alone: each is proved above on a stock type."""
     kinds = {type(demand) for step in CARRIERS for demand in step.rules()}
-    assert Alike in kinds
-    assert Alone not in kinds, "then it has to be broken above as well"
+    assert kinds == {Rule, Duty, Alike, Alone}

@@ -111,11 +111,19 @@ def bind_for_lint(loaded: LoadedRunbook) -> tuple[Inventory, Binding]:
         roles[name] = hosts
         targets |= {host: Target(name=host, address=host) for host in hosts}
     inputs: dict[str, Any] = {
-        name: spec.default if spec.default is not None else NotKnown(f"-e {name}=")
+        name: _assumed(spec) if spec.default is not None else NotKnown(f"-e {name}=")
         for name, spec in loaded.runbook.inputs.items()
     }
     made_up = Inventory(name="any inventory", path="", targets=targets, groups=roles)
     return made_up, Binding(roles, roles, inputs)
+
+
+def _assumed(spec: InputSpec) -> Json:
+    """An input's default as its type; as text where it names a file that is not there yet."""
+    try:
+        return _value(spec.default or "", spec)
+    except (ValueError, OSError):
+        return spec.default
 
 
 def _named(text: str, inventory: Inventory) -> tuple[HostName, ...] | None:

@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from drrun.errors import AuthorError
+from drrun.errors import AuthorError, NotKnownError
 from drrun.lang.diagnostics import Diagnostic, fail
 from drrun.lang.hosts import resolve
 from drrun.lang.load import LoadedRunbook
-from drrun.lang.template import needs_run, render
+from drrun.lang.template import needs_run, read_test, render, steps_named
+from drrun.lang.template import test as holds
 from drrun.lang.template_error import TemplateError
 from drrun.model.inventory import Inventory, Target
 from drrun.model.runbook import FactTest, Step
@@ -22,7 +23,7 @@ from drrun.plan.bind import Binding
 from drrun.plan.demands import Demands, Facts, Specs, unknown_step_type
 from drrun.plan.graph import cycle
 from drrun.plan.plan import Check, Need, Plan, PlanStep, Retry, Unit
-from drrun.plan.rules import Breach, guarded_units, prove
+from drrun.plan.rules import Breach, Runs, guarded_units, prove
 from drrun.values import CONTROLLER, HostName, Json, NotKnown, RunId, StepId, UnitId
 
 Loc = tuple[str | int, ...]
@@ -60,6 +61,7 @@ class _Compiler:
     specs: Specs
     problems: list[Diagnostic] = field(default_factory=list)
     effects: dict[UnitId, Effects] = field(default_factory=dict)
+    runs: dict[UnitId, Runs] = field(default_factory=dict)
     steps: dict[StepId, PlanStep] = field(default_factory=dict)
     units: list[Unit] = field(default_factory=list)
 
@@ -69,6 +71,7 @@ class _Compiler:
         for index, step in enumerate(book.steps):
             self._step(index, step)
         self._prove()
+        self._refuse_skipped()
         if self.problems:
             fail(self.problems)
         hosts = {host for unit in self.units for host in unit.hosts}
@@ -107,7 +110,7 @@ class _Compiler:
         carried = demands.gather(self.units, self.steps, self.effects)
         if self.problems:
             return
-        proved = prove(self.units, self.steps, self.effects, carried)
+        proved = prove(self.units, self.steps, self.effects, self.runs, carried)
         self.problems += [self._breach(breach) for breach in proved.breaches]
         self.units = list(guarded_units(self.units, proved))
 
@@ -144,6 +147,19 @@ class _Compiler:
             )
             self._problem(("steps", index, "needs"), "cycle", *ring_mistake(ring))
             fail(self.problems)
+
+    def _refuse_skipped(self) -> None:
+        """No step that runs may need what one gives that this plan skips."""
+        skipped = {unit.step for unit in self.units} - {
+            unit.step for unit in self.units if self.runs[unit.id] is not Runs.NEVER
+        }
+        for index, step in enumerate(self.loaded.runbook.steps):
+            for key, value in (("with", step.with_), ("when", f"{{{{ {step.when} }}}}")):
+                for needed in (
+                    sorted(steps_named(value) & skipped) if step.id not in skipped else ()
+                ):
+                    message = f"{step.id} needs what {needed} gives, and its `when` skips {needed}"
+                    self._problem(("steps", index, key), "skipped-step", message)
 
     def _step(self, index: int, step: Step) -> None:
         at: Loc = ("steps", index)
@@ -216,6 +232,7 @@ class _Compiler:
             effects = spec.effects(trusted)
         unit_id = UnitId(f"{step.id}@{host}" if host is not None else step.id)
         self.effects[unit_id] = effects
+        self.runs[unit_id] = _runs(step.when, names)
         return Unit(
             id=unit_id,
             step=StepId(step.id),
@@ -310,6 +327,18 @@ class _Compiler:
             breach.message,
             f"{breach.because} (rule of {breach.by})",
         )
+
+
+def _runs(when: str | None, names: Mapping[str, Any]) -> Runs:
+    """What a `when` comes to, where it rests on what is known before the run."""
+    if when is None:
+        return Runs.SURELY
+    try:
+        if any(name.partition(".")[0] == "steps" for name in read_test(when).names):
+            return Runs.MAYBE
+        return Runs.SURELY if holds(when, names) else Runs.NEVER
+    except (TemplateError, NotKnownError):
+        return Runs.MAYBE
 
 
 def ring_mistake(ring: Sequence[str]) -> tuple[str, str]:

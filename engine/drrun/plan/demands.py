@@ -23,6 +23,8 @@ from drrun.plan.rules import Carried
 from drrun.values import HostName, Json, StepId, UnitId
 
 AUTHOR = "the runbook"
+ANYWHERE = "*"
+"""As the hosts of a demand: every host of the inventory."""
 
 
 class Specs(Protocol):
@@ -138,6 +140,8 @@ class Demands:
         self._found[key] = replace(known, units=(*known.units, *more))
 
     def _hosts(self, demand: Rule | Duty, loc: Loc, by: str) -> tuple[HostName, ...]:
+        if demand.hosts == ANYWHERE:
+            return tuple(self.hosts)
         who = "" if by == AUTHOR else f"{by} needs it: "
         try:
             return resolve(demand.hosts, self.roles, tuple(self.hosts))

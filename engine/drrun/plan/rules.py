@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from itertools import pairwise
 
 from drrun.model.rule import STEP_DONE, Alike, Alone, Demand, Duty, FactRef, Rule
@@ -19,6 +20,14 @@ from drrun.model.spec import Effects
 from drrun.plan.graph import Order
 from drrun.plan.plan import Guard, PlanStep, Unit
 from drrun.values import HostName, Json, StepId, UnitId
+
+
+class Runs(Enum):
+    """Whether a unit runs, as far as its `when` can be told from what the plan knows."""
+
+    SURELY = "surely"
+    MAYBE = "maybe"
+    NEVER = "never"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +67,19 @@ def prove(
     units: Sequence[Unit],
     steps: Mapping[StepId, PlanStep],
     effects: Mapping[UnitId, Effects],
+    runs: Mapping[UnitId, Runs],
     carried: Sequence[Carried],
 ) -> Proved:
     """Every breach, at most one for each demand of each unit; and every unit's guards."""
     if not carried:
         return Proved((), {})
-    proof = _Proof(units, steps, effects, Order(units))
+    proof = _Proof(units, steps, effects, runs, Order(units))
     breaches: list[Breach] = []
     guards: dict[UnitId, list[Guard]] = defaultdict(list)
-    for one in carried:
+    for whole in carried:
+        one = replace(whole, units=tuple(u for u in whole.units if runs[u] is not Runs.NEVER))
+        if whole.units and not one.units:
+            continue  # carried by steps alone that this plan skips
         match one.demand:
             case Rule() as rule:
                 for guarded in proof.guarded(rule, one):
@@ -116,6 +129,7 @@ class _Proof:
     all_units: Sequence[Unit]
     steps: Mapping[StepId, PlanStep]
     effects: Mapping[UnitId, Effects]
+    runs: Mapping[UnitId, Runs]
     order: Order
     units: dict[UnitId, Unit] = field(default_factory=dict)
     _sets: dict[tuple[str, HostName], list[tuple[Unit, Json]]] = field(default_factory=dict)
@@ -143,10 +157,12 @@ class _Proof:
         if rule.before is None:
             yield from (self.units[unit] for unit in one.units)
             return
-        key, value = rule.before.fact.key, rule.before.value
+        fact, value = rule.before.fact, rule.before.value
         for unit in self.all_units:
-            brings = self.effects.get(unit.id, Effects()).transitions.get(key)
-            if brings != value or unit.id in one.units:
+            brings = self.effects.get(unit.id, Effects()).transitions.get(fact.key)
+            if fact.name == STEP_DONE:
+                brings = self.steps[unit.step].uses == fact.args["uses"] and _has(unit, fact)
+            if brings != value or unit.id in one.units or self.runs[unit.id] is Runs.NEVER:
                 continue
             earlier = all(self.order.before(unit.id, carrier) for carrier in one.units)
             if rule.earlier or not earlier:
@@ -177,7 +193,7 @@ class _Proof:
         right, wrong = self._setters(rule.fact, host, rule.value, but=unit.id)
         before = [other for other in right if self.order.before(other.id, unit.id)]
         good = [other for other in before if self._since(other, since)]
-        firm = [other for other in good if self.steps[other.step].when is None]
+        firm = self._firm(good)
         standing = rule.standing or (rule.fact.name == STEP_DONE and rule.value is False)
         if not firm and not standing:
             return self._missing(unit, right, before, good, since), []
@@ -190,6 +206,10 @@ class _Proof:
             if value != rule.value and other.id != unit.id and not ordered:
                 return f"{other.step} leaves it for a while, beside {unit.step}", []
         return "", [other.id for other in firm]
+
+    def _firm(self, units: Sequence[Unit]) -> list[Unit]:
+        """Those that no `when` may skip."""
+        return [unit for unit in units if self.runs[unit.id] is Runs.SURELY]
 
     def _missing(
         self,
@@ -233,7 +253,7 @@ class _Proof:
     def _followed(self, unit: Unit | None, duty: Duty, host: HostName) -> str:
         right, wrong = self._setters(duty.fact, host, duty.value, but=unit.id if unit else None)
         after = [o for o in right if unit is None or self.order.before(unit.id, o.id)]
-        firm = [other for other in after if self.steps[other.step].when is None]
+        firm = self._firm(after)
         anew = [other for other in firm if not duty.anew or self._anew(other, duty, host, wrong)]
         if anew:
             late = [w for w in wrong if not any(self.order.before(w.id, one.id) for one in anew)]
@@ -251,8 +271,7 @@ class _Proof:
             value for one, value in self._passes.get((duty.fact.key, host), ()) if one is unit
         ]
         return any(value != duty.value for value in passed) or any(
-            self.order.before(other.id, unit.id) and self.steps[other.step].when is None
-            for other in wrong
+            self.order.before(other.id, unit.id) for other in self._firm(wrong)
         )
 
     def alone(self, carried: Sequence[Carried]) -> list[Breach]:

@@ -7,11 +7,10 @@ about is read on the hosts; that a left-out step was done is not so (hazard H5).
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from drrun.errors import UsageError
 from drrun.lang.diagnostics import did_you_mean
-from drrun.lang.template import free_names, read_test
+from drrun.lang.template import steps_named
 from drrun.plan.plan import Plan, PlanStep, Unit
 from drrun.values import StepId
 
@@ -40,24 +39,10 @@ def _freed(unit: Unit, kept: list[StepId]) -> Unit:
 
 
 def _refuse_missing(step: PlanStep, unit: Unit, kept: list[StepId]) -> None:
-    checks = [(check.args, check.value) for check in (*unit.requires, *unit.ensures)]
-    names = {name for text in _texts([unit.open, checks]) for name in free_names(text)}
-    names |= read_test(step.when).names if step.when is not None else set()
-    for name in sorted(names):
-        root, _, rest = name.partition(".")
-        needed = rest.partition(".")[0]
-        if root == "steps" and needed not in kept:
-            raise UsageError(
-                f"{step.id} needs what {needed} gives, which --from leaves out",
-                hint=f"begin with {needed}, or run the runbook as a whole",
-            )
-
-
-def _texts(value: Any) -> list[str]:
-    if isinstance(value, str):
-        return [value]
-    if isinstance(value, dict):
-        return [text for inner in value.values() for text in _texts(inner)]
-    if isinstance(value, list | tuple):
-        return [text for inner in value for text in _texts(inner)]
-    return []
+    checks = [[check.args, check.value] for check in (*unit.requires, *unit.ensures)]
+    needed = steps_named([unit.open, checks, f"{{{{ {step.when} }}}}"])
+    for missing in sorted(needed - set(kept)):
+        raise UsageError(
+            f"{step.id} needs what {missing} gives, which --from leaves out",
+            hint=f"begin with {missing}, or run the runbook as a whole",
+        )

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from drrun.spi import (
     Demand,
+    Duty,
     Effect,
     Flag,
     Group,
@@ -19,6 +20,7 @@ from drrun.spi import (
     Repeat,
     satisfies,
     sh,
+    step_done,
 )
 from drrun_steps.etcd.access import CLIENT, environment, overrides
 from drrun_steps.etcd.live import EtcdDisagreement, EtcdStatus, Status
@@ -141,8 +143,10 @@ class Disarm(GroupStep):
     """etcd's unit."""
 
     def rules(self) -> Sequence[Demand]:
-        """Not while this runbook has stopped etcd."""
-        return [while_running(self.service, "an etcd that is stopped disarms nothing")]
+        """Not while this runbook has stopped etcd; and proved afterwards to be gone."""
+        because = "an alarm that is raised again was not worth disarming"
+        gone = Duty(step_done("etcd.consistent"), "", value=True, because=because, some=True)
+        return [while_running(self.service, "an etcd that is stopped disarms nothing"), gone]
 
     def run(self, group: Group) -> None:
         """One conditional change on the first host: alarms are the cluster's."""
