@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.mutants.judge import HOSTS
 from tests.mutants.mutate import Mutant, mutants
 
 from drrun.app import App, stock_runbooks
@@ -179,7 +178,7 @@ class Nowhere:
 @pytest.fixture(name="folder")
 def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An inventory of three hosts, a snapshot, and runs kept nowhere else."""
-    hosts = ", ".join(HOSTS)
+    hosts = "cp1, cp2, cp3"
     (tmp_path / "inventory.yaml").write_text(
         "drrun_inventory: 1\nname: three\nhosts:\n  cp[1-3]:\n  sp[1-2]:\n"
         f"groups:\n  etcd: [{hosts}]\n  control_plane: [{hosts}]\n"
