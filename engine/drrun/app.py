@@ -33,7 +33,7 @@ from drrun.lang.load import LoadedRunbook, load_runbook
 from drrun.lang.tree import Node
 from drrun.model.inventory import Inventory
 from drrun.plan.bind import bind, bind_for_lint
-from drrun.plan.compile import compile_plan
+from drrun.plan.compile import Compiled, compile_plan
 from drrun.plan.early import early_mistakes
 from drrun.plan.plan import Plan
 from drrun.plan.select import starting_at
@@ -147,18 +147,22 @@ class App:
 
         return load_runbook(find_runbook(word), further=further)
 
-    def lint(self, loaded: LoadedRunbook, inventory: Inventory | None = None) -> Plan:
-        """Prove a runbook without a run: on an inventory, or on any. Raises AuthorError."""
+    def lint(self, loaded: LoadedRunbook, inventory: Inventory | None = None) -> Compiled:
+        """Prove a runbook without a run: on an inventory, or on any. Raises AuthorError.
+
+        An input that nobody gave is taken on trust.
+        """
         made_up, binding = bind_for_lint(loaded)
-        compiled = compile_plan(
+        if inventory is not None:
+            binding = bind(loaded, inventory, {}, trusted=binding.inputs)
+        return compile_plan(
             loaded,
             inventory or made_up,
-            binding if inventory is None else bind(loaded, inventory, {}),
+            binding,
             self.registry,
             run=RunId("lint"),
             versions={},
         )
-        return compiled.plan
 
     def plan(
         self,

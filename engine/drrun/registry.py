@@ -14,9 +14,9 @@ from typing import Annotated, Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from drrun.errors import AuthorError, DrrunError
+from drrun.errors import AuthorError, DrrunError, NotKnownError
 from drrun.model.describe import described
-from drrun.model.rule import Alike, Demand, FactRef
+from drrun.model.rule import Alike, Demand, Duty, FactRef, Rule
 from drrun.model.spec import Effects, FactSpec, Problem, StepSpec
 from drrun.spi import Fact, GroupStep, HostStep, Step
 from drrun.values import Json, NotKnown
@@ -189,14 +189,35 @@ def _problems(error: ValidationError) -> tuple[Problem, ...]:
 
 
 def _effects(kind: type[Step], fields: Mapping[str, object]) -> Effects:
-    """Transitions and rules of the configured step."""
+    """Transitions and rules of the configured step.
+
+    Raises AuthorError when rules rest on a field that only a run can give: they cannot be proved.
+    """
     made = _build(kind, fields)
-    return Effects(
-        {fact.key: _promised(fact, value) for fact, value in made.transitions().items()},
-        {fact.key: _promised(fact, value) for fact, value in made.passes().items()},
-        tuple(_settled(demand) for demand in made.rules()),
-        tuple(made.cautions()),
-    )
+    holes = _holes(fields)
+    cautions: tuple[str, ...] = ()
+    transitions: Mapping[str, Json] = {}
+    passes: Mapping[str, Json] = {}
+    try:
+        transitions = {fact.key: _promised(fact, v) for fact, v in made.transitions().items()}
+        passes = {fact.key: _promised(fact, v) for fact, v in made.passes().items()}
+        cautions = tuple(made.cautions())
+    except (NotKnownError, TypeError):  # a hole is no key of a dictionary
+        if not holes:
+            raise
+        cautions = (f"what {kind.uses} brings about is known only when it runs",)
+    try:
+        rules = tuple(_settled(demand) for demand in made.rules())
+        repr(rules)
+        [demand.fact.key for demand in rules if isinstance(demand, Rule | Duty)]
+    except (NotKnownError, TypeError) as error:
+        if not holes:
+            raise
+        raise AuthorError(
+            f"the rules of {kind.uses} rest on a field that only a run can give",
+            hint=f"write it out, or take it from inputs: {', '.join(sorted(holes))}",
+        ) from error
+    return Effects(transitions, passes, rules, cautions)
 
 
 def _settled(demand: Demand) -> Demand:

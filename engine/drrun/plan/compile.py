@@ -6,7 +6,7 @@ Every mistake that can be found is found in one go; each points at its place in 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from drrun.errors import AuthorError, NotKnownError
@@ -117,7 +117,10 @@ class _Compiler:
     def _cautions(self) -> Sequence[Diagnostic]:
         """What no rule can see, at the steps that do it."""
         return [
-            self.loaded.diagnostic(("steps", index, "uses"), "unseen", text, _UNSEEN)
+            replace(
+                self.loaded.diagnostic(("steps", index, "uses"), "unseen", text, _UNSEEN),
+                severity="warning",
+            )
             for index, step in enumerate(self.loaded.runbook.steps)
             for text in dict.fromkeys(
                 text
@@ -229,7 +232,7 @@ class _Compiler:
             for problem in problems:
                 self._problem((*at, "with", *problem.where), "with", problem.message)
         else:
-            effects = spec.effects(trusted)
+            effects = self._effects(spec, trusted, (*at, "with"))
         unit_id = UnitId(f"{step.id}@{host}" if host is not None else step.id)
         self.effects[unit_id] = effects
         self.runs[unit_id] = _runs(step.when, names)
@@ -243,6 +246,13 @@ class _Compiler:
             requires=self._checks((*at, "requires"), step.requires, hosts, names),
             ensures=self._checks((*at, "ensures"), step.ensures, hosts, names),
         )
+
+    def _effects(self, spec: StepSpec, fields: Mapping[str, object], at: Loc) -> Effects:
+        try:
+            return spec.effects(fields)
+        except AuthorError as error:
+            self._problem(at, "rule-unknown", error.message, error.hint)
+            return Effects()
 
     def _params(
         self, at: Loc, values: Mapping[str, object], names: Mapping[str, Any]
