@@ -74,7 +74,7 @@ class Script(HostStep):
 
     def cautions(self) -> Sequence[str]:
         """Changes of etcd or Kubernetes by hand."""
-        return unseen(self.text)
+        return unseen(self.script)
 
     def run(self, host: Host) -> Outputs:
         """Look at `check_script`, then run it once."""

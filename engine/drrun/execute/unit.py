@@ -6,6 +6,7 @@ Order: `when`, the step's own fields, guards, requires, the step, ensures.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -68,6 +69,8 @@ class Performance:
     done: Callable[[UnitId], bool]
     """Whether a unit was done in this run: neither skipped nor failed."""
     undoing: bool = False
+    turn: Callable[[], AbstractContextManager[None]] = nullcontext
+    """Entered before anything of a unit that runs; refuses a turn that `keep` forbids."""
 
     @property
     def step(self) -> PlanStep:
@@ -78,6 +81,10 @@ class Performance:
         """Perform it. Raises the step's own errors."""
         if self.step.when is not None and not test(self.step.when, self.names):
             return Skip(f"when: {self.step.when}")
+        with self.turn():
+            return self._run()
+
+    def _run(self) -> Outputs:
         made = self._made()
         self.check_guards()
         for check in self.unit.requires:
@@ -91,6 +98,10 @@ class Performance:
 
     def undo(self, done: Done) -> bool:
         """Undo what was done; False when this step type cannot."""
+        with self.turn():
+            return self._undo(done)
+
+    def _undo(self, done: Done) -> bool:
         made = self._made()
         self.check_guards()
         try:

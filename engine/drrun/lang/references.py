@@ -71,6 +71,8 @@ class _Check:
 
     def step(self, index: int, step: MappingNode) -> Iterator[Diagnostic]:
         yield from self.hosts(step.get("hosts"))
+        keep = step.get("keep")
+        yield from self.hosts(keep.get("role") if isinstance(keep, MappingNode) else None)
         for key in ("requires", "ensures"):
             for test in _mappings(step.get(key)):
                 yield from self.hosts(test.get("hosts"))

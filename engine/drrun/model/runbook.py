@@ -171,6 +171,31 @@ class Service(Part):
     """What stands on it, for the operator who is refused."""
 
 
+AtLeast = Annotated[
+    int | Literal["quorum"] | Annotated[str, Field(pattern="^([1-9][0-9]?|100)%$")],
+    BeforeValidator(_int),
+]
+
+
+class KeepText(Part):
+    """How many hosts of a role must stay healthy while a host has its turn; measured each time."""
+
+    role: str
+    """Whose health is counted: an expression over roles, never narrowed by --limit."""
+    fact: str
+    """The fact that tells whether a host is healthy."""
+    with_: Mapping[str, object] = Field(default_factory=dict, alias="with")
+    """The fact's arguments."""
+    is_: object = Field(default="true", alias="is")
+    """The answer of a healthy host."""
+    at_least: AtLeast = "quorum"
+    """A number of hosts, a share as 75%, or `quorum`: more than half."""
+    if_lost: Literal["stop", "proceed"] = "stop"
+    """What to do where fewer are healthy before anything began: there is nothing to keep then."""
+    within: Duration = 60.0
+    """How long to wait for it, once nobody else has a turn."""
+
+
 class Retries(Part):
     """How often a failed unit is tried again. Only where the change is safe to repeat."""
 
@@ -219,6 +244,8 @@ class Step(Part):
     """An expression; the step is skipped when it is false."""
     order: Literal["parallel", "serial"] = "parallel"
     """Whether the hosts go together or one after the other."""
+    keep: KeepText | None = None
+    """What must stay healthy while a host has its turn, whatever the order."""
     timeout: Duration | None = None
     """How long one attempt on one host may take."""
     retries: Retries | None = None

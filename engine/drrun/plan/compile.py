@@ -76,6 +76,7 @@ class _Compiler:
             fail(self.problems)
         hosts = {host for unit in self.units for host in unit.hosts}
         hosts |= {host for unit in self.units for guard in unit.guards for host in guard.hosts}
+        hosts |= {host for step in self.steps.values() if step.keep for host in step.keep.hosts}
         plan = Plan(
             run=run,
             name=book.name,
@@ -107,6 +108,10 @@ class _Compiler:
             self.specs,
             self._problem,
         )
+        for index, step in enumerate(self.loaded.runbook.steps):
+            if step.keep is not None and step.id in self.steps:
+                kept = demands.keep(step.keep, ("steps", index, "keep"))
+                self.steps[StepId(step.id)] = replace(self.steps[StepId(step.id)], keep=kept)
         carried = demands.gather(self.units, self.steps, self.effects)
         if self.problems:
             return

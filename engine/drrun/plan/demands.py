@@ -16,9 +16,9 @@ from drrun.lang.load import LoadedRunbook
 from drrun.lang.template import needs_run, render
 from drrun.lang.template_error import TemplateError
 from drrun.model.rule import Alone, Demand, Duty, FactRef, Rule, step_done
-from drrun.model.runbook import FactTest, Guarded, RuleText, Service, Step, StepNeeded
+from drrun.model.runbook import FactTest, Guarded, KeepText, RuleText, Service, Step, StepNeeded
 from drrun.model.spec import Effects, FactSpec, StepSpec
-from drrun.plan.plan import PlanStep, Unit
+from drrun.plan.plan import Keep, PlanStep, Unit
 from drrun.plan.rules import Carried
 from drrun.values import HostName, Json, StepId, UnitId
 
@@ -150,6 +150,23 @@ class Demands:
             self.problem(loc, "rule-hosts", message, error.hint)
             return ()
 
+    def keep(self, text: KeepText, at: Loc) -> Keep | None:
+        """What a step keeps, bound to the whole role; None, and a problem, when it cannot be."""
+        test = FactTest.model_validate({"fact": text.fact, "with": text.with_, "is": text.is_})
+        found = self._fact(test, at)
+        try:
+            hosts = resolve(text.role, self.roles, tuple(self.hosts))
+        except AuthorError as error:
+            self.problem((*at, "role"), "hosts", error.message, error.hint)
+            return None
+        if found is None:
+            return None
+        least = _least(text.at_least, len(hosts))
+        if least >= len(hosts):
+            message = f"{len(hosts)} hosts of which {least} must stay: nobody could have a turn"
+            self.problem((*at, "at_least"), "keep", message, "keep fewer, or take `keep` out")
+        return Keep(*found, hosts, least, text.if_lost, text.within)
+
     # --- what the runbook itself says ----------------------------------------------------------
 
     def _authored(self, text: RuleText, at: Loc) -> Demand | None:
@@ -237,6 +254,13 @@ class Demands:
             rule = self._state(service.alive, ("services", name, "alive"), because)
             if rule is not None:
                 self._carry(rule, unit, AUTHOR, loc)
+
+
+def _least(text: int | str, hosts: int) -> int:
+    """How many of so many hosts: more than half for a quorum, a share rounded up."""
+    if isinstance(text, int):
+        return text
+    return hosts // 2 + 1 if text == "quorum" else -(-hosts * int(text[:-1]) // 100)
 
 
 def _about(every: Guarded, step: PlanStep) -> bool:

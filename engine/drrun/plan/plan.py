@@ -58,6 +58,18 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
+class Keep:
+    """What must stay healthy while a unit has its turn, bound to a whole role."""
+
+    fact: FactRef
+    value: Json
+    hosts: tuple[HostName, ...]
+    least: int
+    if_lost: Literal["stop", "proceed"]
+    within: float
+
+
+@dataclass(frozen=True, slots=True)
 class Retry:
     """How often, and with what waits in seconds, a failed unit is tried again."""
 
@@ -87,6 +99,7 @@ class PlanStep:
     on_failure: Literal["stop", "continue", "undo"] = "stop"
     on_unknown: Literal["check", "ask", "rerun"] | None = None
     when: str | None = None
+    keep: Keep | None = None
     undoable: bool = False
     point_of_no_return: bool = False
     safe_point: bool = False
@@ -204,8 +217,15 @@ def _step(raw: Mapping[str, Any]) -> PlanStep:
             "hosts": tuple(raw["hosts"]),
             "retry": Retry(**raw["retry"]),
             "tags": tuple(raw["tags"]),
+            "keep": _keep(raw.get("keep")),
         }
     )
+
+
+def _keep(raw: Mapping[str, Any] | None) -> Keep | None:
+    if raw is None:
+        return None
+    return Keep(**{**raw, "fact": FactRef(**raw["fact"]), "hosts": tuple(raw["hosts"])})
 
 
 def _unit(raw: Mapping[str, Any]) -> Unit:

@@ -13,6 +13,7 @@ from drrun.spi import (
     Alike,
     Alone,
     Demand,
+    Done,
     Duty,
     Effect,
     Fact,
@@ -146,5 +147,22 @@ class Bounce(HostStep):
         host.change("bounce", argv("set", "server", "running"), sets={Value("server"): "running"})
 
 
-STEPS = (Add, Promote, Remove, Seed, Bounce)
+class Turn(HostStep):
+    """Away and back: a member is not healthy for a while."""
+
+    uses, effect, repeat = "member.turn", Effect.CHANGE, Repeat.SAFE
+
+    def run(self, host: Host) -> None:
+        """Two changes, and the member is away between them."""
+        for name, value in (("leave", "no"), ("return", "yes")):
+            sets: dict[Fact[Any], str] = {Value("healthy"): value}
+            host.change(name, argv("set", "healthy", value), sets=sets)
+
+    def undo(self, host: Host, done: Done) -> None:
+        """Away and back once more."""
+        host.change("leave-again", argv("set", "healthy", "no"))
+        host.change("return-again", argv("set", "healthy", "yes"))
+
+
+STEPS = (Add, Promote, Remove, Seed, Bounce, Turn)
 FACTS = ()
