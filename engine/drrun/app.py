@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import getpass
 import os
-import secrets
 import socket
 import sys
 import threading
@@ -33,10 +31,12 @@ from drrun.lang.inventory import load_inventory
 from drrun.lang.load import LoadedRunbook, load_runbook
 from drrun.lang.tree import Node
 from drrun.model.inventory import Inventory
+from drrun.places import find_runbook, new_run_id, operator, state_root
 from drrun.plan.bind import bind, bind_for_lint
-from drrun.plan.compile import compile_plan
+from drrun.plan.compile import Compiled, compile_plan
 from drrun.plan.early import early_mistakes
 from drrun.plan.plan import Plan
+from drrun.plan.select import starting_at
 from drrun.ports import Clock, Journal, Prompt, Transport, Watcher
 from drrun.registry import Registry
 from drrun.store.folder import FolderJournal, FolderStore, StoredRun
@@ -72,51 +72,6 @@ class SystemClock:
         self._stop.wait(seconds)
 
 
-def state_root() -> Path:
-    """Where runs are kept: $DRRUN_STATE, else the account's state folder."""
-    given = os.environ.get("DRRUN_STATE")
-    if given:
-        return Path(given) / "runs"
-    from platformdirs import user_state_path
-
-    return user_state_path("drrun") / "runs"
-
-
-def operator() -> str:
-    """Who runs this: the account, and whom sudo says it is."""
-    return os.environ.get("SUDO_USER") or getpass.getuser()
-
-
-def stock_runbooks() -> Path:
-    """The folder of the stock runbooks, in a wheel and in a checkout."""
-    packaged = Path(__file__).parent / "_runbooks"
-    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "runbooks"
-
-
-def find_runbook(word: str) -> Path:
-    """An existing path first, else a stock name. Raises UsageError with what there is."""
-    path = Path(word)
-    if path.exists():
-        return path
-    name = word if word.endswith(".yaml") else f"{word}.yaml"
-    stock = stock_runbooks() / name
-    if "/" not in word and stock.exists():
-        return stock
-    from drrun.lang.diagnostics import did_you_mean
-
-    names = sorted(p.stem for p in stock_runbooks().glob("*.yaml"))
-    raise UsageError(
-        f"there is no file {word!r}, and no stock runbook of that name",
-        hint=did_you_mean(word.removesuffix(".yaml"), names)
-        or f"stock runbooks: {', '.join(names)}",
-    )
-
-
-def new_run_id() -> RunId:
-    """Sortable by time, unique, and safe as a folder's name on any host."""
-    return RunId(time.strftime("r%Y%m%d-%H%M%S-", time.gmtime()) + secrets.token_hex(2))
-
-
 @dataclass
 class App:
     """drrun, wired. `stop` is set by signals; everything that waits watches it."""
@@ -148,18 +103,22 @@ class App:
 
         return load_runbook(find_runbook(word), further=further)
 
-    def lint(self, loaded: LoadedRunbook, inventory: Inventory | None = None) -> Plan:
-        """Prove a runbook without a run: on an inventory, or on any. Raises AuthorError."""
+    def lint(self, loaded: LoadedRunbook, inventory: Inventory | None = None) -> Compiled:
+        """Prove a runbook without a run: on an inventory, or on any. Raises AuthorError.
+
+        An input that nobody gave is taken on trust.
+        """
         made_up, binding = bind_for_lint(loaded)
-        compiled = compile_plan(
+        if inventory is not None:
+            binding = bind(loaded, inventory, {}, trusted=binding.inputs)
+        return compile_plan(
             loaded,
             inventory or made_up,
-            binding if inventory is None else bind(loaded, inventory, {}),
+            binding,
             self.registry,
             run=RunId("lint"),
             versions={},
         )
-        return compiled.plan
 
     def plan(
         self,
@@ -169,15 +128,17 @@ class App:
         *,
         limit: Sequence[str] = (),
         run: RunId | None = None,
+        begin: str = "",
     ) -> Plan:
         """The plan of a new run, or of the run that is named. Raises AuthorError with every mistake."""
         found = load_inventory(inventory) if isinstance(inventory, Path) else inventory
         narrowed = _limited(found, limit) if limit else None
         binding = bind(loaded, found, answers, limit=narrowed)
         versions = {"drrun": __version__, "python": sys.version.split()[0]}
-        return compile_plan(
+        plan = compile_plan(
             loaded, found, binding, self.registry, run=run or new_run_id(), versions=versions
         ).plan
+        return starting_at(plan, begin) if begin else plan
 
     # --- plan to forecast --------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
@@ -17,9 +18,10 @@ from typing import Annotated, Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from drrun.errors import AuthorError, DrrunError
+from drrun.errors import AuthorError, DrrunError, NotKnownError
 from drrun.model.describe import described
-from drrun.model.spec import Effects, FactRef, FactSpec, Problem, StepSpec
+from drrun.model.rule import Alike, Demand, Duty, FactRef, Rule
+from drrun.model.spec import Effects, FactSpec, Problem, StepSpec
 from drrun.spi import Fact, GroupStep, HostStep, Step
 from drrun.values import Digest, Json, NotKnown
 
@@ -71,7 +73,13 @@ class Registry:
         def check(args: Mapping[str, object]) -> FactRef:
             return self.make_fact(name, args).ref
 
-        return FactSpec(name, _title(kind), TypeAdapter(kind).json_schema, check)
+        def value(written: object) -> Json:
+            answer: Json = kind.answers.dump_python(
+                kind.answers.validate_python(written), mode="json"
+            )
+            return answer
+
+        return FactSpec(name, _title(kind), TypeAdapter(kind).json_schema, check, value)
 
     def steps(self) -> Sequence[str]:
         """Every step type's name."""
@@ -219,12 +227,50 @@ def _problems(error: ValidationError) -> tuple[Problem, ...]:
 
 
 def _effects(kind: type[Step], fields: Mapping[str, object]) -> Effects:
-    """Transitions and rules of the configured step."""
+    """Transitions and rules of the configured step.
+
+    Raises AuthorError when rules rest on a field that only a run can give: they cannot be proved.
+    """
     made = _build(kind, fields)
-    transitions: dict[str, Json] = {
-        fact.key: _promised(fact, value) for fact, value in made.transitions().items()
-    }
-    return Effects(transitions, tuple(made.rules()))
+    holes = _holes(fields)
+    cautions: tuple[str, ...] = ()
+    transitions: Mapping[str, Json] = {}
+    passes: Mapping[str, Json] = {}
+    try:
+        transitions = {fact.key: _promised(fact, v) for fact, v in made.transitions().items()}
+        passes = {fact.key: _promised(fact, v) for fact, v in made.passes().items()}
+        cautions = tuple(made.cautions())
+    except (NotKnownError, TypeError):  # a hole is no key of a dictionary
+        if not holes:
+            raise
+        cautions = (f"what {kind.uses} brings about is known only when it runs",)
+    try:
+        rules = tuple(_settled(demand) for demand in made.rules())
+        repr(rules)
+        [demand.fact.key for demand in rules if isinstance(demand, Rule | Duty)]
+    except (NotKnownError, TypeError) as error:
+        if not holes:
+            raise
+        raise AuthorError(
+            f"the rules of {kind.uses} rest on a field that only a run can give",
+            hint=f"write it out, or take it from inputs: {', '.join(sorted(holes))}",
+        ) from error
+    return Effects(transitions, passes, rules, cautions)
+
+
+def _settled(demand: Demand) -> Demand:
+    """A demand whose value may hold holes: equal when their templates are."""
+    if not isinstance(demand, Alike):
+        return demand
+    return replace(demand, value=_plain(demand.value))
+
+
+def _plain(value: object) -> Json:
+    if isinstance(value, NotKnown):
+        return {"known_after": value.origin}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value  # type: ignore[return-value]
 
 
 def _promised(fact: Fact[Any], value: object) -> Json:

@@ -17,13 +17,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from drrun import __version__
-from drrun.app import App, find_runbook, operator
+from drrun.app import App
 from drrun.errors import AuthorError, Refused, Stale, UsageError
 from drrun.execute.compare import Comparison, Finding, compare
 from drrun.execute.dry import Forecast
 from drrun.execute.sealed import Asked, Sealed
 from drrun.lang.inventory import load_inventory
 from drrun.model.inventory import Inventory
+from drrun.places import find_runbook, operator
 from drrun.plan.diff import MISSING, Difference, differences, step_drifts
 from drrun.plan.mask import masked_inventory, masked_plan
 from drrun.plan.plan import Plan

@@ -17,8 +17,8 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar, get_args, get_orig
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from drrun.errors import DrrunError, NotKnownError, Refused, StepFailed, TooLarge, Unreachable
+from drrun.model.rule import Alike, Alone, Demand, Duty, FactRef, Rule, State, step_done
 from drrun.model.runbook import Duration, Flag, Whole
-from drrun.model.spec import FactRef, Rule
 from drrun.values import (
     CONTROLLER,
     Command,
@@ -316,8 +316,16 @@ class Step(BaseModel):
         """States that this step brings about at each of its hosts: what rules are proved on."""
         return {}
 
-    def rules(self) -> Sequence[Rule]:
-        """What must hold before this step, in every runbook that uses it."""
+    def passes(self) -> Mapping[Fact[Any], Any]:
+        """States that hold for a while on the way there: a restart passes `stopped`."""
+        return {}
+
+    def rules(self) -> Sequence[Demand]:
+        """What must hold before this step and after it, in every runbook that uses it."""
+        return ()
+
+    def cautions(self) -> Sequence[str]:
+        """What this step does that no rule can see, in words: lint warns of it."""
         return ()
 
 
@@ -348,11 +356,15 @@ class GroupStep(Step, ABC):
 __all__ = [
     "CHANGED",
     "CONTROLLER",
+    "Alike",
+    "Alone",
     "Command",
+    "Demand",
     "Done",
     "DoneChange",
     "DrrunError",
     "Duration",
+    "Duty",
     "Effect",
     "Fact",
     "FactRef",
@@ -372,6 +384,7 @@ __all__ = [
     "Reply",
     "Rule",
     "Secret",
+    "State",
     "Step",
     "StepFailed",
     "TooLarge",
@@ -383,4 +396,5 @@ __all__ = [
     "seconds",
     "sh",
     "span",
+    "step_done",
 ]

@@ -160,7 +160,7 @@ def _fresh(name: str) -> Lab:
 
 
 def _state() -> Path:
-    from drrun.app import state_root
+    from drrun.places import state_root
 
     return state_root().parent
 

@@ -6,11 +6,13 @@ result is unknown until a person, or `check`, says what became of it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from drrun.spi import Effect, Fact, Host, HostStep, Outputs, Repeat, Step, TooLarge, argv
 from drrun_steps.fields import Listed, Numbers, Words
 from drrun_steps.probes import CommandCheck, text_of
+from drrun_steps.unseen import unseen
 
 
 class Run(HostStep):
@@ -36,6 +38,10 @@ class Run(HostStep):
     """Components that it may change, as service:etcd: what is known of them is forgotten."""
     timeout: str = "10m"
     """How long it may take; a command that was killed is unknown, not failed."""
+
+    def cautions(self) -> Sequence[str]:
+        """A change of etcd or Kubernetes by hand."""
+        return unseen(" ".join(str(word) for word in self.argv))
 
     def run(self, host: Host) -> Outputs:
         """Look at `check`, then run it once."""

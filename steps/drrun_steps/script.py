@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -22,6 +23,7 @@ from drrun.spi import (
 )
 from drrun_steps.fields import Listed, Numbers, Variables
 from drrun_steps.probes import text_of
+from drrun_steps.unseen import unseen
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,10 @@ class Script(HostStep):
     """Components that it may change, as service:etcd: what is known of them is forgotten."""
     timeout: str = "10m"
     """How long it may take; a script that was killed is unknown, not failed."""
+
+    def cautions(self) -> Sequence[str]:
+        """Changes of etcd or Kubernetes by hand."""
+        return unseen(self.script)
 
     def run(self, host: Host) -> Outputs:
         """Look at `check_script`, then run it once."""

@@ -87,7 +87,7 @@ def _bug(error: BaseException) -> int:
 
 def _keep(text: str) -> Path:
     """The traceback in a file of its own, in the state folder if that can be written."""
-    from drrun.app import state_root
+    from drrun.places import state_root
 
     name = time.strftime("%Y%m%d-%H%M%S", time.gmtime()) + f"-{os.getpid()}.txt"
     for folder in (state_root().parent / "tracebacks", Path(tempfile.gettempdir())):

@@ -52,7 +52,7 @@ def _plan(app: App, runbook: str, inventory: InventoryPath, extra: tuple[str, ..
     """On the inventory if there is one and every input is given, else on made-up hosts."""
     loaded = app.load(runbook)
     if inventory is None and not extra:
-        return app.lint(loaded)
+        return app.lint(loaded).plan
     try:
         return app.plan(loaded, find_inventory(inventory), answers(extra))
     except AuthorError:
@@ -60,4 +60,4 @@ def _plan(app: App, runbook: str, inventory: InventoryPath, extra: tuple[str, ..
             raise
         from drrun.lang.inventory import load_inventory
 
-        return app.lint(loaded, load_inventory(find_inventory(inventory)))
+        return app.lint(loaded, load_inventory(find_inventory(inventory))).plan

@@ -30,7 +30,7 @@ def graph(
     screen = terminal(look)
     app = engine(TerminalPrompt(allowed=False))
     loaded = app.load(runbook)
-    plan = app.lint(loaded)
+    plan = app.lint(loaded).plan
     where = {step.id: step.hosts for step in loaded.runbook.steps}
     if screen.json:
         screen.give(drawing.document(plan, where))

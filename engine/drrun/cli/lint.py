@@ -6,16 +6,18 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
+from drrun import __version__
 from drrun.app import App
 from drrun.cli.options import InventoryPath, Look
 from drrun.cli.prompt import TerminalPrompt
-from drrun.cli.terminal import terminal
+from drrun.cli.terminal import Terminal, terminal
 from drrun.cli.wiring import engine
 from drrun.errors import AuthorError
 from drrun.lang.diagnostics import Diagnostic, render
+from drrun.report.findings import annotation, sarif
 from drrun.report.words import count
 
-Format = Literal["text", "json", "github"]
+Format = Literal["text", "json", "github", "sarif"]
 
 
 def lint(
@@ -31,26 +33,35 @@ def lint(
     Args:
         files: Runbooks (files, or stock names) and inventories.
         inventory: Prove the runbooks on this inventory; on any one when left out.
-        format: text, json, or github (annotations of a workflow).
+        format: text, json, github (annotations of a workflow), or sarif (2.1.0).
         look: How it is shown.
     """
     screen = terminal(look)
     app = engine(TerminalPrompt(allowed=False))
-    found: list[Diagnostic] = []
-    for word in files:
-        found += _checked(app, word, inventory)
-    shown = format or ("json" if screen.json else "text")
-    if shown == "json":
-        screen.give({"type": "lint", "format": 1, "diagnostics": [d.json() for d in found]})
-    elif shown == "github":
-        for diagnostic in found:
-            screen.say(annotation(diagnostic))
-    elif found:
+    found = [diagnostic for word in files for diagnostic in _checked(app, word, inventory)]
+    mistakes = [diagnostic for diagnostic in found if diagnostic.severity == "error"]
+    match format or ("json" if screen.json else "text"):
+        case "json":
+            screen.give({"type": "lint", "format": 1, "diagnostics": [d.json() for d in found]})
+        case "sarif":
+            screen.give(sarif(found, __version__))
+        case "github":
+            for diagnostic in found:
+                screen.say(annotation(diagnostic))
+        case _:
+            _show(screen, files, found, mistakes)
+    return AuthorError.exit_code if mistakes else 0
+
+
+def _show(
+    screen: Terminal, files: list[str], found: list[Diagnostic], mistakes: list[Diagnostic]
+) -> None:
+    if found:
         screen.say(render(found))
-    if shown == "text":
-        mistakes = count(len(found), "mistake") if found else "no mistakes"
-        screen.tell(f"{'✘' if found else '✔'} {count(len(files), 'file')}, {mistakes}")
-    return AuthorError.exit_code if found else 0
+    told = count(len(mistakes), "mistake") if mistakes else "no mistakes"
+    if len(found) > len(mistakes):
+        told += f", {count(len(found) - len(mistakes), 'warning')}"
+    screen.tell(f"{'✘' if mistakes else '✔'} {count(len(files), 'file')}, {told}")
 
 
 def _checked(app: App, word: str, inventory: Path | None) -> Iterable[Diagnostic]:
@@ -61,11 +72,10 @@ def _checked(app: App, word: str, inventory: Path | None) -> Iterable[Diagnostic
             load_inventory(Path(word))
             return ()
         on = load_inventory(inventory) if inventory is not None else None
-        app.lint(app.load(word), on)
+        return app.lint(app.load(word), on).warnings
     except AuthorError as error:
         found = [d for d in error.diagnostics if isinstance(d, Diagnostic)]
         return found or [Diagnostic(word, 1, 1, 1, "author", error.message, error.hint)]
-    return ()
 
 
 def is_inventory(path: Path) -> bool:
@@ -75,22 +85,3 @@ def is_inventory(path: Path) -> bool:
     except OSError:
         return False
     return any(line.startswith("drrun_inventory") for line in lines)
-
-
-def annotation(diagnostic: Diagnostic) -> str:
-    """One mistake as a command of a GitHub workflow."""
-    place = (
-        f"file={_property(diagnostic.path)},line={diagnostic.line},"
-        f"col={diagnostic.column},endColumn={diagnostic.end_column},"
-        f"title={_property(diagnostic.code)}"
-    )
-    hint = f" ({diagnostic.hint})" if diagnostic.hint else ""
-    return f"::error {place}::{_data(diagnostic.message + hint)}"
-
-
-def _data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def _property(text: str) -> str:
-    return _data(text).replace(":", "%3A").replace(",", "%2C")

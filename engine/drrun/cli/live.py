@@ -15,12 +15,12 @@ from rich.live import Live
 from rich.rule import Rule
 from rich.text import Text
 
-from drrun.app import state_root
 from drrun.cli.terminal import Terminal
 from drrun.errors import StoreError
 from drrun.journal.chain import Record
 from drrun.journal.events import Event
 from drrun.journal.outputs import STREAMS, Outputs, tail
+from drrun.places import state_root
 from drrun.plan.plan import Plan
 from drrun.report.board import Board, Lane
 from drrun.report.dry import header

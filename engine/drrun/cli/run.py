@@ -39,6 +39,7 @@ def run(
     out: Path | None = None,
     limit: Annotated[list[str] | None, Parameter(name=["--limit", "-l"])] = None,
     stage: bool = False,
+    from_: Annotated[str, Parameter(name="--from")] = "",
     forks: int = 16,
     yes: Annotated[bool, Parameter(name=["--yes", "-y"])] = False,
     confirm: str = "",
@@ -58,6 +59,7 @@ def run(
         limit: Only these hosts (an expression over hosts and groups). Repeatable.
         stage: Only the steps up to the first safe point: proves a restore beside the live data.
             The run rests there; `drrun resume` goes on.
+        from_: Begin with this step. What the steps before it would have proved is not proved.
         forks: How many units may run at once.
         yes: Agree to what the runbook destroys.
         confirm: Agree, by the inventory's name: refused when it is another one.
@@ -69,10 +71,15 @@ def run(
     prompt = TerminalPrompt(allowed=not no_input)
     app = engine(prompt)
     app.forks = forks
-    plan = _plan(app, runbook, inventory, extra, limit)
+    plan = _plan(app, runbook, inventory, extra, limit, begin=from_)
     if dry_run or offline:
         forecast = app.forecast(plan, offline=offline)
         sealed: Sealed | None = None
+        if out is not None and from_:
+            raise UsageError(
+                "--out does not go with --from: a sealed plan is a whole runbook",
+                hint="leave --from out: finished steps find nothing to do",
+            )
         if out is not None and (offline or not forecast.refusals):
             given = answers(tuple(extra or ()))
             where = find_inventory(inventory)
@@ -131,6 +138,8 @@ def _plan(
     inventory: InventoryPath,
     extra: list[str] | None,
     limit: list[str] | None,
+    *,
+    begin: str,
 ) -> Plan:
     if runbook in VERBS and not Path(runbook).exists():
         raise UsageError(
@@ -138,7 +147,8 @@ def _plan(
         )
     loaded = app.load(runbook)
     given = answers(tuple(extra or ()))
-    return app.plan(loaded, find_inventory(inventory), given, limit=tuple(limit or ()))
+    found, only = find_inventory(inventory), tuple(limit or ())
+    return app.plan(loaded, found, given, limit=only, begin=begin)
 
 
 def _which(screen: Terminal, plan: Plan, word: str) -> None:

@@ -39,6 +39,20 @@ def ask_each(hosts: Hosts, names: Sequence[HostName], fact: Fact[Any]) -> dict[H
         return dict(zip(names, found, strict=True))
 
 
+def ask_all(
+    hosts: Hosts, questions: Sequence[tuple[Sequence[HostName], Fact[Any]]]
+) -> list[dict[HostName, Json]]:
+    """Several facts, each of its hosts: one round trip a host, all hosts at once."""
+    facts: dict[HostName, list[Fact[Any]]] = {}
+    for names, fact in questions:
+        for name in names:
+            facts.setdefault(name, []).append(fact)
+    with ThreadPoolExecutor(max_workers=min(len(facts), 8) or 1) as pool:
+        answers = pool.map(lambda name: ask_facts(hosts.line(name), facts[name]), facts)
+        said = {name: iter(found) for name, found in zip(facts, answers, strict=True)}
+    return [{name: next(said[name]) for name in names} for names, _ in questions]
+
+
 @dataclass(slots=True)
 class Remembering:
     """Asks each host each fact once: in a dry-run nothing changes what it saw."""

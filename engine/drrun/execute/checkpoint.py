@@ -198,7 +198,9 @@ def checkpoint(
             past = Past(unit.id, record.replay(attempt, undo=False))
             replay = _Replay(None, None, past, sums=sums, outputs=outputs)  # type: ignore[arg-type]
             replays[(unit.id, attempt)] = replay
-            stage = Performance(plan, unit, catalog, replay, names_for(plan, unit, state.outputs()))
+            names = names_for(plan, unit, state.outputs())
+            # What had to be done before was done, or the attempt would not be in the journal.
+            stage = Performance(plan, unit, catalog, replay, names, lambda _unit: True)
             ended = record.outcome is not None and record.outcome.good
             if not _performed(stage) and ended and attempt == record.attempt:
                 other.append(unit.step)

@@ -18,6 +18,7 @@ from drrun.execute.changing import Changer, Means
 from drrun.execute.decide import Command, Finish, Start, TurnBack, Undo, decide
 from drrun.execute.follow import Detached, as_error
 from drrun.execute.hosts import Hosts
+from drrun.execute.keep import Keeper
 from drrun.execute.live import LiveSession
 from drrun.execute.past import Past
 from drrun.execute.recorder import Recorder
@@ -36,6 +37,7 @@ from drrun.spi import Done, DoneChange
 from drrun.values import Json, Outcome, StepId, UnitId
 
 GOOD = frozenset({Outcome.CHANGED, Outcome.ALREADY, Outcome.SKIPPED})
+DONE = frozenset({Outcome.CHANGED, Outcome.ALREADY})
 FORKS = 16
 """Units at once; a host has one connection whatever this is."""
 
@@ -53,9 +55,16 @@ class Driver:
     stop: threading.Event = field(default_factory=threading.Event)
     only: frozenset[StepId] = frozenset()
     """The steps to stage; empty: all."""
+    _keeper: Keeper = field(init=False)
     _broken: list[StoreError] = field(default_factory=list)
     _bugs: list[str] = field(default_factory=list)
     _unreached: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """One keeper for all of the run's branches."""
+        self._keeper = Keeper(
+            self.hosts, self.catalog.make_fact, self.clock, self.stop, self.recorder.record
+        )
 
     def drive(self) -> Finish:
         """Go on until nothing is due. Raises StoreError when the journal cannot be written."""
@@ -166,9 +175,23 @@ class Driver:
         session = LiveSession(means, changer, past)
         with self.recorder.lock:
             names = names_for(state.plan, unit, state.outputs())
-        stage = Performance(state.plan, unit, self.catalog, session, names)
-        changer.before_change = stage.prove_guards(self.hosts)
+        stage = Performance(state.plan, unit, self.catalog, session, names, self._done, undo)
+        keep = stage.step.keep
+        begun = past.sent
+        stage.turn = lambda: self._keeper.turn(keep, unit, begun=begun, back=undo)
+        prove = stage.prove_guards(self.hosts)
+
+        def before_change() -> None:
+            prove()
+            self._keeper.again(keep, unit)
+
+        changer.before_change = before_change
         return session, stage
+
+    def _done(self, unit: UnitId) -> bool:
+        with self.recorder.lock:
+            record = self.recorder.state.units[unit]
+            return record.status is Status.DONE and record.outcome in DONE
 
     def _ending(self, unit: UnitId, error: Exception) -> tuple[Outcome, str, str]:
         known = as_error(error)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from drrun.errors import ConnectError, DrrunError, NotKnownError, Refused
 from drrun.execute.forecast import DrySession, Guarded, Overlay, Predicted, Reader
+from drrun.execute.keep import lost, measure, refusal
 from drrun.execute.observed import Observed
 from drrun.execute.unit import Catalog, Performance, Skip, names_for
 from drrun.journal.state import step_outputs
@@ -80,6 +82,7 @@ class Dry:
     reader: Reader
     offline: bool = False
     overlay: Overlay = field(default_factory=Overlay)
+    _done: set[UnitId] = field(default_factory=set)
     _outputs: dict[StepId, dict[str, Mapping[str, Any]]] = field(default_factory=dict)
 
     def forecast(self) -> Forecast:
@@ -95,16 +98,20 @@ class Dry:
     def _unit(self, unit: Unit) -> UnitForecast:
         session = DrySession(unit, self.overlay, self.reader)
         names = names_for(self.plan, unit, self._steps())
-        stage = Performance(self.plan, unit, self.catalog, session, names)
+        stage = Performance(self.plan, unit, self.catalog, session, names, self._done.__contains__)
+        stage.turn = lambda: self._turn(unit, session)
         skipped = refused = hint = unknown = ""
         try:
             result = stage.run()
             if isinstance(result, Skip):
                 skipped, result = result.why, {}
             self._outputs.setdefault(unit.step, {})[unit.host or "group"] = result
+            if not skipped:
+                self._done.add(unit.id)
         except NotKnownError as error:
             unknown = error.message
             self._outputs.setdefault(unit.step, {})[unit.host or "group"] = self._holes(unit)
+            self._done.add(unit.id)  # given that it succeeds: what it does is all that is not known
         except ConnectError:
             raise
         except DrrunError as error:
@@ -129,6 +136,21 @@ class Dry:
             unknown,
             tuple(session.guards),
         )
+
+    @contextmanager
+    def _turn(self, unit: Unit, session: DrySession) -> Iterator[None]:
+        """What `keep` would say now; what earlier turns changed is measured by the run."""
+        keep = self.plan.step_of[unit.step].keep
+        if keep is not None:
+            fact = self.catalog.make_fact(keep.fact.name, keep.fact.args)
+            found = measure(keep, unit.hosts, (), session.read_all(keep.hosts, fact))
+            already = lost(keep, found, ())
+            short = found.left + found.perhaps < keep.least
+            if short and not (already and keep.if_lost == "proceed"):
+                raise refusal(keep, unit, found, already=already)
+            if found.left < keep.least and not already:
+                session.unchecked(f"{keep.least} of {len(keep.hosts)} stay healthy: {fact.key}")
+        yield
 
     def _holes(self, unit: Unit) -> Mapping[str, Any]:
         """What the unit would give: later steps know the names, and none of the values."""

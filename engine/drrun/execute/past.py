@@ -58,6 +58,11 @@ class Past:
                 case Resolved():
                     last.resolved = entry
 
+    @property
+    def sent(self) -> bool:
+        """Whether any change of the attempt was sent."""
+        return bool(self._changes)
+
     def unsettled(self) -> tuple[ChangeIntended, ...]:
         """Every change whose end the journal does not hold."""
         opened = (change.open for change in self._changes.values())

@@ -5,20 +5,23 @@ Order: `when`, the step's own fields, guards, requires, the step, ensures.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from drrun.errors import Refused
-from drrun.execute.asking import ask_each
+from drrun.execute.asking import ask_all
 from drrun.execute.hosts import Hosts
 from drrun.execute.view import GroupView, HostView, Session, as_predicate
 from drrun.lang.template import render, test
+from drrun.model.rule import STEP_DONE
 from drrun.model.spec import StepSpec
 from drrun.plan.bind import template_names
 from drrun.plan.plan import Check, Guard, Plan, PlanStep, Unit
+from drrun.plan.rules import done_words
 from drrun.spi import Done, Fact, GroupStep, HostStep, Outputs, Step
-from drrun.values import HostName, NotKnown
+from drrun.values import HostName, NotKnown, UnitId
 
 
 class Catalog(Protocol):
@@ -63,6 +66,11 @@ class Performance:
     catalog: Catalog
     session: Session
     names: Mapping[str, Any]
+    done: Callable[[UnitId], bool]
+    """Whether a unit was done in this run: neither skipped nor failed."""
+    undoing: bool = False
+    turn: Callable[[], AbstractContextManager[None]] = nullcontext
+    """Entered before anything of a unit that runs; refuses a turn that `keep` forbids."""
 
     @property
     def step(self) -> PlanStep:
@@ -73,6 +81,10 @@ class Performance:
         """Perform it. Raises the step's own errors."""
         if self.step.when is not None and not test(self.step.when, self.names):
             return Skip(f"when: {self.step.when}")
+        with self.turn():
+            return self._run()
+
+    def _run(self) -> Outputs:
         made = self._made()
         self.check_guards()
         for check in self.unit.requires:
@@ -86,6 +98,10 @@ class Performance:
 
     def undo(self, done: Done) -> bool:
         """Undo what was done; False when this step type cannot."""
+        with self.turn():
+            return self._undo(done)
+
+    def _undo(self, done: Done) -> bool:
         made = self._made()
         self.check_guards()
         try:
@@ -97,29 +113,67 @@ class Performance:
             return False
         return True
 
+    @property
+    def guards(self) -> Sequence[Guard]:
+        """The guards of this way: an undo is not bound by what orders the way forward."""
+        return [guard for guard in self.unit.guards if guard.undo or not self.undoing]
+
     def check_guards(self) -> None:
         """Read every guard on every host of its role (hazard H5). Raises Refused."""
-        for guard in self.unit.guards:
+        for guard in self.guards:
+            if guard.fact.name == STEP_DONE:
+                self._must_be_done(guard)
+                continue
             fact = self.catalog.make_fact(guard.fact.name, guard.fact.args)
+            want = fact.answers.validate_python(guard.value)
             answers = self.session.read_all(guard.hosts, fact)
-            for host, answer in answers.items():
-                if isinstance(answer, NotKnown):
+            known = {host: a for host, a in answers.items() if not isinstance(a, NotKnown)}
+            hold = {host for host, answer in known.items() if answer == want}
+            if guard.some and hold:
+                continue
+            broken_at = [host for host in known if host not in hold]
+            if broken_at and not (guard.some and len(known) < len(answers)):
+                raise broken(guard, broken_at[0], known[broken_at[0]])
+            for host in answers:
+                if host not in known:
                     self.session.unchecked(f"{fact.key} on {host} must be {guard.value}")
-                elif answer != fact.answers.validate_python(guard.value):
-                    raise broken(guard, host, answer)
+
+    def _must_be_done(self, guard: Guard) -> None:
+        """The run's own word: what was skipped, left out or failed was not done."""
+        done = {
+            host
+            for unit in guard.by
+            if unit in self.plan.unit_of and self.done(unit)
+            for host in self.plan.unit_of[unit].hosts
+        }
+        missing = [host for host in guard.hosts if host not in done]
+        if missing and not (guard.some and len(missing) < len(guard.hosts)):
+            raise Refused(
+                f"{done_words(guard.fact)} was not done on {missing[0]} in this run: "
+                f"{guard.because}",
+                hint="what is skipped or left out proves nothing: run the runbook as a whole",
+            )
 
     def prove_guards(self, hosts: Hosts) -> Callable[[], None]:
         """A check of the guards straight on the hosts, for the moment before a change is sent.
 
         It takes no ordinal: how often it runs depends on what the journal held.
         """
+        facts = [
+            (guard, self.catalog.make_fact(guard.fact.name, guard.fact.args))
+            for guard in self.guards
+            if guard.fact.name != STEP_DONE
+        ]
 
         def prove() -> None:
-            for guard in self.unit.guards:
-                fact = self.catalog.make_fact(guard.fact.name, guard.fact.args)
-                for host, answer in ask_each(hosts, guard.hosts, fact).items():
-                    if answer != guard.value:
-                        raise broken(guard, host, answer)
+            for guard in self.guards:
+                if guard.fact.name == STEP_DONE:
+                    self._must_be_done(guard)
+            asked = ask_all(hosts, [(guard.hosts, fact) for guard, fact in facts])
+            for (guard, _), answers in zip(facts, asked, strict=True):
+                wrong = [host for host, answer in answers.items() if answer != guard.value]
+                if wrong and not (guard.some and len(wrong) < len(answers)):
+                    raise broken(guard, wrong[0], answers[wrong[0]])
 
         return prove
 

@@ -11,7 +11,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NoReturn, TypeAlias
+from typing import Literal, NoReturn, TypeAlias
 
 from drrun.errors import AuthorError
 from drrun.values import Json
@@ -49,6 +49,7 @@ class Diagnostic:
     message: str
     hint: str = ""
     source_line: str = ""
+    severity: Literal["error", "warning"] = "error"
 
     def json(self) -> dict[str, Json]:
         """The diagnostic for machines; the keys are part of the interface."""
@@ -58,6 +59,7 @@ class Diagnostic:
             "column": self.column,
             "end_column": self.end_column,
             "code": self.code,
+            "severity": self.severity,
             "message": self.message,
             "hint": self.hint,
         }
@@ -150,7 +152,7 @@ def render(diagnostics: Iterable[Diagnostic]) -> str:
 def _block(diagnostic: Diagnostic) -> str:
     gutter = " " * len(str(diagnostic.line))
     head = [
-        f"error[{diagnostic.code}]: {_shown(diagnostic.message)}",
+        f"{diagnostic.severity}[{diagnostic.code}]: {_shown(diagnostic.message)}",
         f"{gutter}--> {diagnostic.path}:{diagnostic.line}:{diagnostic.column}",
     ]
     if diagnostic.source_line.strip():

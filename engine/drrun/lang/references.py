@@ -30,11 +30,7 @@ def mistakes(root: MappingNode, source: Source) -> Iterator[Diagnostic]:
         if step is not None:
             yield from check.needs(index, step)
             yield from check.step(index, step)
-    for rule in _mappings(root.get("rules")):
-        state = rule.get("needs_state")
-        if isinstance(state, MappingNode):
-            yield from check.hosts(state.get("hosts"))
-            yield from check.templates(state, len(check.steps))
+    yield from check.rules()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +71,8 @@ class _Check:
 
     def step(self, index: int, step: MappingNode) -> Iterator[Diagnostic]:
         yield from self.hosts(step.get("hosts"))
+        keep = step.get("keep")
+        yield from self.hosts(keep.get("role") if isinstance(keep, MappingNode) else None)
         for key in ("requires", "ensures"):
             for test in _mappings(step.get(key)):
                 yield from self.hosts(test.get("hosts"))
@@ -91,6 +89,18 @@ class _Check:
                 yield from self.templates(entry.value, index + 1)
             elif key in {"id", "uses"}:
                 yield from self._literal(key, entry.value)
+
+    def rules(self) -> Iterator[Diagnostic]:
+        """Hosts and templates of the rules, and of what the services are told by."""
+        services = self.root.get("services")
+        named = services.entries.values() if isinstance(services, MappingNode) else ()
+        tests = [e.value.get("alive") for e in named if isinstance(e.value, MappingNode)]
+        for rule in _mappings(self.root.get("rules")):
+            tests += [entry.value for key, entry in rule.entries.items() if key != "every"]
+        for test in tests:
+            if isinstance(test, MappingNode):
+                yield from self.hosts(test.get("hosts"))
+                yield from self.templates(test, len(self.steps))
 
     def templates(self, node: Node, before: int) -> Iterator[Diagnostic]:
         """Every template under `node`; it may refer to the steps whose index is below `before`."""

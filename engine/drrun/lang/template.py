@@ -114,6 +114,12 @@ def needs_run(value: object) -> bool:
     )
 
 
+def steps_named(value: object) -> frozenset[str]:
+    """The steps whose outputs `value`, or anything in it, refers to. Raises TemplateError."""
+    names = (name.split(".") for _, text in _texts(value) for name in free_names(text))
+    return frozenset(path[1] for path in names if path[0] == "steps" and len(path) > 1)
+
+
 def issues(value: object) -> Iterator[Issue]:
     """Every template in `value` that cannot be read, with the path to it."""
     for where, text in _texts(value):

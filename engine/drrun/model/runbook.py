@@ -108,23 +108,92 @@ class FactTest(Part):
 class StateNeeded(FactTest):
     """A state that must hold before every guarded step."""
 
+    standing: Flag = False
+    """Whether it may hold from the beginning: then only a step that changes it breaks the rule."""
 
-class Guarded(Part):
-    """Which steps a rule guards."""
+
+class StateOwed(FactTest):
+    """A state that must hold after every such step, and when the runbook ends."""
+
+    anew: Flag = False
+    """Whether it must have been otherwise in between: started again, not merely running still."""
+
+
+class StepNeeded(Part):
+    """A step that must have been done: neither skipped nor failed."""
 
     uses: str
+    """Its type."""
+    with_: Mapping[str, object] = Field(default_factory=dict, alias="with")
+    """Fields that it must have, as written."""
+    hosts: str | None = None
+    """On which hosts, every one of them; the guarded step's own when left out."""
+
+
+class Guarded(Part):
+    """Which steps a rule is about: those of a type, or all that do such harm."""
+
+    uses: str | None = None
     """A step type."""
+    effect: Literal["read", "change", "destroy"] | None = None
+    """Every step of this effect."""
 
 
 class RuleText(Part):
-    """An ordering rule, proved on the graph for every interleaving, and read live as well."""
+    """An ordering rule, proved on the graph for every interleaving, and read live as well.
 
-    every: Guarded
-    """The steps that are guarded."""
-    needs_state: StateNeeded
-    """What must hold, and where."""
+    It says one thing: what such a step needs before it, what it needs after it, or that no two of
+    them run at the same time.
+    """
+
+    every: Guarded | None = None
+    """The steps that it is about; without it, `then_…` is what every run must have done."""
+    needs_state: StateNeeded | None = None
+    """What must hold before, and where."""
+    needs_step: StepNeeded | None = None
+    """What must have been done before, and where."""
+    then_state: StateOwed | None = None
+    """What must hold after, and where."""
+    then_step: StepNeeded | None = None
+    """What must be done after, and where."""
+    alone: Flag = False
+    """No two of them at the same time."""
     because: str
     """The reason that an operator is shown."""
+
+
+class Service(Part):
+    """Something that steps rest on, and that this runbook could take away from under them."""
+
+    alive: FactTest
+    """The fact that tells that it is there, and where it is asked."""
+    because: str
+    """What stands on it, for the operator who is refused."""
+
+
+AtLeast = Annotated[
+    int | Literal["quorum"] | Annotated[str, Field(pattern="^([1-9][0-9]?|100)%$")],
+    BeforeValidator(_int),
+]
+
+
+class KeepText(Part):
+    """How many hosts of a role must stay healthy while a host has its turn; measured each time."""
+
+    role: str
+    """Whose health is counted: an expression over roles, never narrowed by --limit."""
+    fact: str
+    """The fact that tells whether a host is healthy."""
+    with_: Mapping[str, object] = Field(default_factory=dict, alias="with")
+    """The fact's arguments."""
+    is_: object = Field(default="true", alias="is")
+    """The answer of a healthy host."""
+    at_least: AtLeast = "quorum"
+    """A number of hosts, a share as 75%, or `quorum`: more than half."""
+    if_lost: Literal["stop", "proceed"] = "stop"
+    """What to do where fewer are healthy before anything began: there is nothing to keep then."""
+    within: Duration = 60.0
+    """How long to wait for it, once nobody else has a turn."""
 
 
 class Retries(Part):
@@ -175,6 +244,8 @@ class Step(Part):
     """An expression; the step is skipped when it is false."""
     order: Literal["parallel", "serial"] = "parallel"
     """Whether the hosts go together or one after the other."""
+    keep: KeepText | None = None
+    """What must stay healthy while a host has its turn, whatever the order."""
     timeout: Duration | None = None
     """How long one attempt on one host may take."""
     retries: Retries | None = None
@@ -189,6 +260,8 @@ class Step(Part):
     """Facts that must hold before the step."""
     ensures: tuple[FactTest, ...] = ()
     """Facts that must hold after the step."""
+    uses_service: Names = ()
+    """What it needs to be alive, of the runbook's `services`."""
     point_of_no_return: Flag = False
     """From this step's first change on, undo is refused."""
     safe_point: Flag = False
@@ -220,5 +293,7 @@ class Runbook(Part):
     """Groups of hosts, bound to the inventory's groups of the same name."""
     rules: tuple[RuleText, ...] = ()
     """Ordering rules of this runbook, beside those that the step types carry."""
+    services: Mapping[str, Service] = Field(default_factory=dict)
+    """What steps may say that they rest on: names, secrets, images, stores."""
     steps: tuple[Step, ...] = Field(min_length=1)
     """The steps, in the order in which a person would do them."""

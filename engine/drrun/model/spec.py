@@ -10,42 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from drrun.model.rule import Demand, FactRef
 from drrun.values import Effect, Json, Repeat
-
-
-@dataclass(frozen=True, slots=True)
-class FactRef:
-    """A fact by name and arguments: `service.state(service=etcd)`."""
-
-    name: str
-    args: Mapping[str, Json] = field(default_factory=dict)
-
-    @property
-    def key(self) -> str:
-        """The one text that names this fact in plans, journals and rules."""
-        inner = ",".join(f"{name}={_plain(value)}" for name, value in sorted(self.args.items()))
-        return f"{self.name}({inner})"
-
-
-def _plain(value: Json) -> str:
-    from drrun.values import canonical
-
-    return value if isinstance(value, str) else canonical(value).decode()
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """Before a guarded unit, `fact` must be `value` on every host of `hosts`.
-
-    Proved on the graph for every interleaving, and read again live before each guarded change
-    and before its undo (hazard H5). `hosts` is a host expression over roles.
-    """
-
-    fact: FactRef
-    hosts: str
-    value: Json
-    because: str
-    guards: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +24,8 @@ class FactSpec:
     """Makes the JSON Schema of its arguments."""
     check: Callable[[Mapping[str, object]], FactRef]
     """Validates arguments and gives the canonical reference; raises ValueError."""
+    value: Callable[[object], Json]
+    """An answer as it is written in a runbook, as the fact gives it; raises ValueError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +42,11 @@ class Effects:
 
     transitions: Mapping[str, Json] = field(default_factory=dict)
     """FactRef.key -> value, at each host of the step."""
-    rules: tuple[Rule, ...] = ()
+    passes: Mapping[str, Json] = field(default_factory=dict)
+    """FactRef.key -> a value that holds for a while on the way."""
+    rules: tuple[Demand, ...] = ()
+    cautions: tuple[str, ...] = ()
+    """What no rule can see of this step, in words: lint warns of it."""
 
 
 @dataclass(frozen=True, slots=True)

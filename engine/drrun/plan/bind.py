@@ -70,10 +70,11 @@ def bind(
     answers: Mapping[str, str],
     *,
     limit: frozenset[HostName] | None = None,
+    trusted: Mapping[str, Json] | None = None,
 ) -> Binding:
     """Bind a runbook for a run. `role.NAME=GROUP` in `answers` renames a role.
 
-    Raises AuthorError with every problem: missing roles, wrong counts, missing or wrong inputs.
+    `trusted` inputs stand in for those of a run that nobody has begun (lint). Raises AuthorError with every problem: missing roles, wrong counts, missing or wrong inputs.
     """
     problems: list[Diagnostic] = []
     whole = _roles(loaded, inventory, answers, problems)
@@ -91,7 +92,10 @@ def bind(
                 )
             )
         roles[name] = tuple(host for host in roles[name] if host in limit)
-    inputs, files = _inputs(loaded, answers, problems)
+    files: dict[str, Digest] = {}
+    inputs = trusted
+    if inputs is None:
+        inputs, files = _inputs(loaded, answers, problems)
     if problems:
         fail(problems)
     return Binding(roles, whole, inputs, files, dict(inventory.vars))  # type: ignore[arg-type]
@@ -105,16 +109,25 @@ def bind_for_lint(loaded: LoadedRunbook) -> tuple[Inventory, Binding]:
     targets: dict[HostName, Target] = {}
     roles: dict[str, tuple[HostName, ...]] = {}
     for name, spec in loaded.runbook.roles.items():
-        least = max(spec.min, 3 if spec.odd else 2) if spec.max is None else max(spec.min, 1)
+        # Three, where it may be: the first, the last, and one in between that is easily forgotten.
+        least = max(spec.min, min(spec.max or 3, 3))
         hosts = tuple(HostName(f"{name.replace('_', '-')}-{i + 1}") for i in range(least))
         roles[name] = hosts
         targets |= {host: Target(name=host, address=host) for host in hosts}
     inputs: dict[str, Any] = {
-        name: spec.default if spec.default is not None else NotKnown(f"-e {name}=")
+        name: _assumed(spec) if spec.default is not None else NotKnown(f"-e {name}=")
         for name, spec in loaded.runbook.inputs.items()
     }
     made_up = Inventory(name="any inventory", path="", targets=targets, groups=roles)
     return made_up, Binding(roles, roles, inputs)
+
+
+def _assumed(spec: InputSpec) -> Json:
+    """An input's default as its type; as text where it names a file that is not there yet."""
+    try:
+        return _value(spec.default or "", spec)
+    except (ValueError, OSError):
+        return spec.default
 
 
 def _named(text: str, inventory: Inventory) -> tuple[HostName, ...] | None:

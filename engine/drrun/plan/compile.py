@@ -6,45 +6,29 @@ Every mistake that can be found is found in one go; each points at its place in 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from drrun.errors import AuthorError
-from drrun.lang.diagnostics import Diagnostic, did_you_mean, fail
+from drrun.errors import AuthorError, NotKnownError
+from drrun.lang.diagnostics import Diagnostic, fail
 from drrun.lang.hosts import resolve
 from drrun.lang.load import LoadedRunbook
-from drrun.lang.template import needs_run, render
+from drrun.lang.template import needs_run, read_test, render, steps_named
+from drrun.lang.template import test as holds
 from drrun.lang.template_error import TemplateError
 from drrun.model.inventory import Inventory, Target
 from drrun.model.runbook import FactTest, Step
-from drrun.model.spec import Effects, FactRef, FactSpec, Rule, StepSpec
+from drrun.model.spec import Effects, StepSpec
 from drrun.plan.bind import Binding
+from drrun.plan.demands import Demands, Facts, Specs, unknown_step_type
 from drrun.plan.graph import cycle
-from drrun.plan.plan import Check, Guard, Need, Plan, PlanStep, Retry, Unit
-from drrun.plan.rules import Breach, prove
+from drrun.plan.plan import Check, Need, Plan, PlanStep, Retry, Unit
+from drrun.plan.rules import Breach, Runs, guarded_units, prove
 from drrun.values import CONTROLLER, HostName, Json, NotKnown, RunId, StepId, UnitId
 
 Loc = tuple[str | int, ...]
 
-
-class Specs(Protocol):
-    """What is installed, as far as the compiler needs to know."""
-
-    def step(self, uses: str) -> StepSpec | None:
-        """The spec of a step type, or None."""
-        ...
-
-    def fact(self, name: str) -> FactSpec | None:
-        """The spec of a fact, or None."""
-        ...
-
-    def steps(self) -> Sequence[str]:
-        """Every step type's name, for suggestions."""
-        ...
-
-    def facts(self) -> Sequence[str]:
-        """Every fact's name, for suggestions."""
-        ...
+_UNSEEN = "use a step type that says what it does, or see to the order by hand"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +60,8 @@ class _Compiler:
     binding: Binding
     specs: Specs
     problems: list[Diagnostic] = field(default_factory=list)
-    states: dict[UnitId, Mapping[str, Json]] = field(default_factory=dict)
+    effects: dict[UnitId, Effects] = field(default_factory=dict)
+    runs: dict[UnitId, Runs] = field(default_factory=dict)
     steps: dict[StepId, PlanStep] = field(default_factory=dict)
     units: list[Unit] = field(default_factory=list)
 
@@ -85,12 +70,13 @@ class _Compiler:
         self._refuse_cycles()
         for index, step in enumerate(book.steps):
             self._step(index, step)
-        if not self.problems:
-            self.problems += [self._breach(b) for b in prove(self.units, self.steps, self.states)]
+        self._prove()
+        self._refuse_skipped()
         if self.problems:
             fail(self.problems)
         hosts = {host for unit in self.units for host in unit.hosts}
         hosts |= {host for unit in self.units for guard in unit.guards for host in guard.hosts}
+        hosts |= {host for step in self.steps.values() if step.keep for host in step.keep.hosts}
         plan = Plan(
             run=run,
             name=book.name,
@@ -110,7 +96,45 @@ class _Compiler:
             versions=versions,
             whole_roles=self.binding.whole_roles,
         )
-        return Compiled(plan, ())
+        return Compiled(plan, tuple(self._cautions()))
+
+    def _prove(self) -> None:
+        """Bind what is demanded to the units, and prove it where the runbook makes sense at all."""
+        inventory = tuple(self.inventory.targets)
+        demands = Demands(
+            self.loaded,
+            self.binding.whole_roles,
+            inventory,
+            self.binding.names(self._targets(), None),
+            self.specs,
+            self._problem,
+        )
+        for index, step in enumerate(self.loaded.runbook.steps):
+            if step.keep is not None and step.id in self.steps:
+                kept = demands.keep(step.keep, ("steps", index, "keep"))
+                self.steps[StepId(step.id)] = replace(self.steps[StepId(step.id)], keep=kept)
+        carried = demands.gather(self.units, self.steps, self.effects)
+        if self.problems:
+            return
+        proved = prove(self.units, self.steps, self.effects, self.runs, carried)
+        self.problems += [self._breach(breach) for breach in proved.breaches]
+        self.units = list(guarded_units(self.units, proved))
+
+    def _cautions(self) -> Sequence[Diagnostic]:
+        """What no rule can see, at the steps that do it."""
+        return [
+            replace(
+                self.loaded.diagnostic(("steps", index, "uses"), "unseen", text, _UNSEEN),
+                severity="warning",
+            )
+            for index, step in enumerate(self.loaded.runbook.steps)
+            for text in dict.fromkeys(
+                text
+                for unit in self.units
+                if unit.step == step.id
+                for text in self.effects[unit.id].cautions
+            )
+        ]
 
     def _targets(self) -> Mapping[HostName, Target]:
         here = Target(name=CONTROLLER, address="localhost", become="none")
@@ -132,6 +156,19 @@ class _Compiler:
             )
             self._problem(("steps", index, "needs"), "cycle", *ring_mistake(ring))
             fail(self.problems)
+
+    def _refuse_skipped(self) -> None:
+        """No step that runs may need what one gives that this plan skips."""
+        skipped = {unit.step for unit in self.units} - {
+            unit.step for unit in self.units if self.runs[unit.id] is not Runs.NEVER
+        }
+        for index, step in enumerate(self.loaded.runbook.steps):
+            for key, value in (("with", step.with_), ("when", f"{{{{ {step.when} }}}}")):
+                for needed in (
+                    sorted(steps_named(value) & skipped) if step.id not in skipped else ()
+                ):
+                    message = f"{step.id} needs what {needed} gives, and its `when` skips {needed}"
+                    self._problem(("steps", index, key), "skipped-step", message)
 
     def _step(self, index: int, step: Step) -> None:
         at: Loc = ("steps", index)
@@ -194,16 +231,17 @@ class _Compiler:
         host = hosts[0] if spec.kind == "host" else None
         names = self.binding.names(self._targets(), host)
         params, still_open = self._params((*at, "with"), step.with_, names)
-        trusted = {**params, **{name: NotKnown(f"steps of {name}") for name in still_open}}
+        trusted = {**params, **{n: NotKnown(f"{n}: {text}") for n, text in still_open.items()}}
         effects = Effects()
         problems = spec.check(trusted)
         if problems:
             for problem in problems:
                 self._problem((*at, "with", *problem.where), "with", problem.message)
         else:
-            effects = spec.effects(trusted)
+            effects = self._effects(spec, trusted, (*at, "with"))
         unit_id = UnitId(f"{step.id}@{host}" if host is not None else step.id)
-        self.states[unit_id] = effects.transitions
+        self.effects[unit_id] = effects
+        self.runs[unit_id] = _runs(step.when, names)
         return Unit(
             id=unit_id,
             step=StepId(step.id),
@@ -211,10 +249,16 @@ class _Compiler:
             params=params,
             open=still_open,
             needs=self._needs(index, step, hosts, previous),
-            guards=self._guards(at, step, effects.rules, names),
             requires=self._checks((*at, "requires"), step.requires, hosts, names),
             ensures=self._checks((*at, "ensures"), step.ensures, hosts, names),
         )
+
+    def _effects(self, spec: StepSpec, fields: Mapping[str, object], at: Loc) -> Effects:
+        try:
+            return spec.effects(fields)
+        except AuthorError as error:
+            self._problem(at, "rule-unknown", error.message, error.hint)
+            return Effects()
 
     def _params(
         self, at: Loc, values: Mapping[str, object], names: Mapping[str, Any]
@@ -268,49 +312,6 @@ class _Compiler:
         }
         return [step for step in earlier if step not in covered]
 
-    def _guards(
-        self, at: Loc, step: Step, carried: Sequence[Rule], names: Mapping[str, Any]
-    ) -> tuple[Guard, ...]:
-        guards = []
-        for rule in carried:
-            hosts = self._rule_hosts(
-                rule.hosts, (*at, "uses"), f"{step.uses} needs it: {rule.because}"
-            )
-            guards.append(Guard(rule.fact, hosts, rule.value, rule.because, step.uses))
-        for number, text in enumerate(self.loaded.runbook.rules):
-            if text.every.uses != step.uses:
-                continue
-            where: Loc = ("rules", number, "needs_state")
-            ref = self._fact(text.needs_state, where, names)
-            hosts = self._rule_hosts(text.needs_state.hosts or "", (*where, "hosts"), text.because)
-            if ref is not None:
-                value = _json(text.needs_state.is_)
-                guards.append(Guard(ref, hosts, value, text.because, "the runbook"))
-        return tuple(guards)
-
-    def _rule_hosts(self, text: str, loc: Loc, because: str) -> tuple[HostName, ...]:
-        try:
-            return resolve(text, self.binding.whole_roles, tuple(self.inventory.targets))
-        except AuthorError as error:
-            self._problem(loc, "rule-hosts", f"{error.message} ({because})", error.hint)
-            return ()
-
-    def _fact(self, test: FactTest, loc: Loc, names: Mapping[str, Any]) -> FactRef | None:
-        spec = self.specs.fact(test.fact)
-        if spec is None:
-            self._problem(
-                (*loc, "fact"),
-                "unknown-fact",
-                f"there is no fact {test.fact!r}",
-                did_you_mean(test.fact, self.specs.facts()) or "`drrun steps --facts` lists them",
-            )
-            return None
-        try:
-            return spec.check(render(dict(test.with_), names))  # type: ignore[arg-type]
-        except (AuthorError, ValueError) as error:
-            self._problem((*loc, "with"), "with", str(error))
-            return None
-
     def _checks(
         self,
         at: Loc,
@@ -319,43 +320,47 @@ class _Compiler:
         names: Mapping[str, Any],
     ) -> tuple[Check, ...]:
         checks = []
+        facts = Facts(self.specs, self._problem)
         for number, test in enumerate(tests):
             where: Loc = (*at, number)
             if self.specs.fact(test.fact) is None:
-                self._fact(test, where, names)
+                facts.ref(test, where, names)
                 continue
             hosts = own if test.hosts is None else self._hosts(test.hosts, (*where, "hosts")) or ()
             value: Any = {"args": dict(test.with_), "is": test.is_}
             if not needs_run(value):
-                self._fact(test, where, names)
-                value = render(value, names)
+                ref = facts.ref(test, where, names)
+                value = {"args": ref.args if ref else {}, "is": facts.value(test, where, names)}
             checks.append(Check(test.fact, value["args"], value["is"], hosts, test.within or 0.0))
         return tuple(checks)
 
     def _breach(self, breach: Breach) -> Diagnostic:
-        index = next(
-            i for i, step in enumerate(self.loaded.runbook.steps) if step.id == breach.step
-        )
-        guard = breach.guard
+        steps = enumerate(self.loaded.runbook.steps)
+        mine = next((index for index, step in steps if step.id == breach.step), None)
         return self.loaded.diagnostic(
-            ("steps", index, "uses"),
+            breach.place if mine is None else ("steps", mine, "uses"),
             "rule",
-            f"before {breach.step}, {guard.fact.key} must be {guard.value!r} on {breach.host}, "
-            f"and {breach.reason}",
-            f"{guard.because} (rule of {guard.carried_by})",
+            breach.message,
+            f"{breach.because} (rule of {breach.by})",
         )
+
+
+def _runs(when: str | None, names: Mapping[str, Any]) -> Runs:
+    """What a `when` comes to, where it rests on what is known before the run."""
+    if when is None:
+        return Runs.SURELY
+    try:
+        if any(name.partition(".")[0] == "steps" for name in read_test(when).names):
+            return Runs.MAYBE
+        return Runs.SURELY if holds(when, names) else Runs.NEVER
+    except (TemplateError, NotKnownError):
+        return Runs.MAYBE
 
 
 def ring_mistake(ring: Sequence[str]) -> tuple[str, str]:
     """What is wrong with steps that wait for each other, and the next move."""
     shown = " → ".join(reversed(ring))
     return f"these steps wait for each other: {shown}", "take one of the `needs` out"
-
-
-def unknown_step_type(uses: str, specs: Specs) -> tuple[str, str]:
-    """What is wrong with a step type that is not there, and the next move."""
-    hint = did_you_mean(uses, specs.steps()) or "`drrun steps` lists them"
-    return f"there is no step type {uses!r}", hint
 
 
 def _plan_step(step: Step, spec: StepSpec, hosts: tuple[HostName, ...], line: int) -> PlanStep:

@@ -12,7 +12,8 @@ from drrun.lang.diagnostics import Diagnostic, Loc, Source, did_you_mean
 from drrun.lang.template import is_template
 from drrun.lang.tree import MappingNode, Node, ScalarNode, SequenceNode, locate
 from drrun.model.spec import StepSpec
-from drrun.plan.compile import Specs, ring_mistake, unknown_step_type
+from drrun.plan.compile import ring_mistake
+from drrun.plan.demands import Specs, unknown_step_type
 from drrun.plan.graph import cycle
 from drrun.values import NotKnown
 

@@ -70,6 +70,11 @@ class Order:
             self._known[second] = self._ancestors(second)
         return first in self._known[second]
 
+    def depth(self, unit: UnitId) -> int:
+        """How many come before: a unit that comes before another has the smaller depth."""
+        self.before(unit, unit)
+        return len(self._known[unit])
+
     def _ancestors(self, unit: UnitId) -> frozenset[str]:
         seen: set[str] = set()
         to_visit = list(self._direct.get(unit, ()))

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from drrun.model.inventory import Target
-from drrun.model.spec import FactRef
+from drrun.model.rule import FactRef
 from drrun.values import Digest, Effect, HostName, Json, Repeat, RunId, StepId, UnitId, digest
 
 FORMAT = 1
@@ -38,6 +38,12 @@ class Guard:
     value: Json
     because: str
     carried_by: str
+    some: bool = False
+    """Whether one of the hosts is enough."""
+    by: tuple[UnitId, ...] = ()
+    """The units that were proved to bring it about before."""
+    undo: bool = True
+    """Whether the unit's undo is guarded as well: not by what orders the way forward."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,18 @@ class Check:
     value: Json
     hosts: tuple[HostName, ...]
     within: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """What must stay healthy while a unit has its turn, bound to a whole role."""
+
+    fact: FactRef
+    value: Json
+    hosts: tuple[HostName, ...]
+    least: int
+    if_lost: Literal["stop", "proceed"]
+    within: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +99,7 @@ class PlanStep:
     on_failure: Literal["stop", "continue", "undo"] = "stop"
     on_unknown: Literal["check", "ask", "rerun"] | None = None
     when: str | None = None
+    keep: Keep | None = None
     undoable: bool = False
     point_of_no_return: bool = False
     safe_point: bool = False
@@ -215,8 +234,15 @@ def _step(raw: Mapping[str, Any]) -> PlanStep:
             "hosts": tuple(raw["hosts"]),
             "retry": Retry(**raw["retry"]),
             "tags": tuple(raw["tags"]),
+            "keep": _keep(raw.get("keep")),
         }
     )
+
+
+def _keep(raw: Mapping[str, Any] | None) -> Keep | None:
+    if raw is None:
+        return None
+    return Keep(**{**raw, "fact": FactRef(**raw["fact"]), "hosts": tuple(raw["hosts"])})
 
 
 def _unit(raw: Mapping[str, Any]) -> Unit:
@@ -226,8 +252,15 @@ def _unit(raw: Mapping[str, Any]) -> Unit:
             "hosts": tuple(raw["hosts"]),
             "needs": tuple(Need(**need) for need in raw["needs"]),
             "guards": tuple(
-                Guard(**{**g, "fact": FactRef(**g["fact"]), "hosts": tuple(g["hosts"])})
-                for g in raw["guards"]
+                Guard(
+                    **{
+                        **guard,
+                        "fact": FactRef(**guard["fact"]),
+                        "hosts": tuple(guard["hosts"]),
+                        "by": tuple(guard.get("by", ())),
+                    }
+                )
+                for guard in raw["guards"]
             ),
             "requires": tuple(_check(check) for check in raw["requires"]),
             "ensures": tuple(_check(check) for check in raw["ensures"]),

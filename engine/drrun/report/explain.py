@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from drrun.execute.dry import Forecast, UnitForecast
+from drrun.model.rule import STEP_DONE
 from drrun.model.spec import StepSpec
-from drrun.plan.plan import Check, Plan, PlanStep, Unit
+from drrun.plan.plan import Check, Guard, Plan, PlanStep, Unit
+from drrun.plan.rules import done_words
 from drrun.report.dry import EFFECTS
 from drrun.report.words import columns, fold, one_line, safe
 from drrun.values import Effect, Json, Repeat, StepId, span
@@ -97,11 +99,17 @@ def _needs(plan: Plan, step: PlanStep) -> list[str]:
 
 def _guards(plan: Plan, step: PlanStep) -> list[str]:
     return _unique(
-        f"{guard.fact.key} is {guard.value} on {fold(guard.hosts)}, "
+        f"{_must(guard)} on {'one of ' if guard.some else ''}{fold(guard.hosts)}, "
         f"because {safe(guard.because)} (from {guard.carried_by})"
         for unit in plan.units_of[step.id]
         for guard in unit.guards
     )
+
+
+def _must(guard: Guard) -> str:
+    if guard.fact.name == STEP_DONE:
+        return f"{done_words(guard.fact)} was done"
+    return f"{guard.fact.key} is {guard.value}"
 
 
 def _checks(checks: Iterable[Check]) -> list[str]:

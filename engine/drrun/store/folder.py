@@ -198,7 +198,11 @@ class FolderStore:
         folder = self.folder(plan.run)
         try:
             self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-            folder.mkdir(mode=0o700)
+            if not _made(folder):
+                raise Refused(
+                    f"the run {plan.run} was begun already: a sealed plan is applied once",
+                    hint=f"`drrun status {plan.run}` shows it; to do it again, seal a new plan",
+                )
             (folder / OUTPUT).mkdir(mode=0o700)
             opened = self._opened(folder, lock.take(folder))
             if sealed:
@@ -206,11 +210,6 @@ class FolderStore:
             # Last: a folder without a plan is no run, and a run is never seen without its lock.
             write_once(folder / PLAN, canonical(plan.to_json()))
             sync_folder(self.root)
-        except FileExistsError as error:
-            raise Refused(
-                f"the run {plan.run} was begun already: a sealed plan is applied once",
-                hint=f"`drrun status {plan.run}` shows it; to do it again, seal a new plan",
-            ) from error
         except OSError as error:
             raise unwritable(self.root, error) from error
         return opened
@@ -323,3 +322,12 @@ def _plan(path: Path, raw: bytes, records: Sequence[Record]) -> Plan:
         return Plan.from_json(json.loads(raw))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise JournalDamaged(f"{path} cannot be read: {error}", hint=hint) from error
+
+
+def _made(folder: Path) -> bool:
+    """Make a run's folder; False when there is one: of two that begin a run at once, one does."""
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        return False
+    return True

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from drrun.spi import Done, Effect, Host, HostStep, Repeat, satisfies, sh
+from collections.abc import Sequence
+
+from drrun.spi import Demand, Done, Effect, Host, HostStep, Repeat, Rule, satisfies, sh
 from drrun_steps.etcd.ruling import config_fact, data_fact
+from drrun_steps.etcd.turns import saved_before
 from drrun_steps.service.facts import ServiceState
 
 _ASIDE = r"""
@@ -43,6 +46,12 @@ class Aside(HostStep):
 
     service: str = "etcd"
     """etcd's unit."""
+
+    def rules(self) -> Sequence[Demand]:
+        """Stopped here, and saved elsewhere."""
+        because = "data that is moved under a running etcd is lost, and so is the etcd"
+        state = ServiceState(self.service).ref
+        return [Rule(state, "", "stopped", because, live=False), saved_before("*")]
 
     def run(self, host: Host) -> None:
         """One rename, where there is something."""

@@ -5,7 +5,11 @@ Rule 1: they only read. What they cannot prove is a failure, never a warning.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from drrun.spi import (
+    Demand,
+    Duty,
     Effect,
     Flag,
     Group,
@@ -16,9 +20,11 @@ from drrun.spi import (
     Repeat,
     satisfies,
     sh,
+    step_done,
 )
 from drrun_steps.etcd.access import CLIENT, environment, overrides
 from drrun_steps.etcd.live import EtcdDisagreement, EtcdStatus, Status
+from drrun_steps.etcd.order import while_running
 from drrun_steps.fields import Listed, Numbers
 from drrun_steps.host import NOTHING, HostBusy
 from drrun_steps.service.facts import ServiceHeld, ServiceState
@@ -91,6 +97,10 @@ class Consistent(GroupStep):
     service: str = "etcd"
     """etcd's unit."""
 
+    def rules(self) -> Sequence[Demand]:
+        """Not while this runbook has stopped etcd."""
+        return [while_running(self.service, "members that are stopped agree on nothing")]
+
     def run(self, group: Group) -> Outputs:
         """Ask through every host, since each must reach the others."""
         endpoints = self.endpoints or tuple(f"https://{h.address}:2379" for h in group.hosts)
@@ -131,6 +141,12 @@ class Disarm(GroupStep):
     """The quota in bytes where the unit does not set one: etcd's default."""
     service: str = "etcd"
     """etcd's unit."""
+
+    def rules(self) -> Sequence[Demand]:
+        """Not while this runbook has stopped etcd; and proved afterwards to be gone."""
+        because = "an alarm that is raised again was not worth disarming"
+        gone = Duty(step_done("etcd.consistent"), "", value=True, because=because, some=True)
+        return [while_running(self.service, "an etcd that is stopped disarms nothing"), gone]
 
     def run(self, group: Group) -> None:
         """One conditional change on the first host: alarms are the cluster's."""

@@ -170,6 +170,25 @@ def member_of(entry: dict[str, Any]) -> Member:
 
 
 @dataclass(frozen=True, slots=True)
+class EtcdHealthy(MemberFact[bool]):
+    """Whether the member here answers a linearizable read: it is up, and a quorum is with it."""
+
+    name: ClassVar[str] = "etcd.healthy"
+
+    def about(self) -> tuple[str, ...]:
+        """The service here, and what all members have agreed on."""
+        return (f"service:{self.service}", f"@{self.service}")
+
+    def ask(self) -> Command:
+        """What `endpoint health` asks, without its alarms: a full member carries its vote."""
+        return self._client("own get drrun/health --keys-only >/dev/null")
+
+    def parse(self, reply: Reply) -> bool:
+        """Not answering is an answer."""
+        return reply.exit == 0
+
+
+@dataclass(frozen=True, slots=True)
 class Agreement:
     """What all the endpoints of a cluster say, side by side. `why` is empty when all answered."""
 
@@ -314,4 +333,10 @@ class EtcdDisagreement(MemberFact[tuple[str, ...]]):
         )
 
 
-FACTS: tuple[type[Fact[Any]], ...] = (EtcdStatus, EtcdMembers, EtcdAgreement, EtcdDisagreement)
+FACTS: tuple[type[Fact[Any]], ...] = (
+    EtcdStatus,
+    EtcdMembers,
+    EtcdHealthy,
+    EtcdAgreement,
+    EtcdDisagreement,
+)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
 from drrun.spi import (
+    Demand,
     Effect,
     Flag,
     Group,
@@ -14,6 +15,7 @@ from drrun.spi import (
     Outputs,
     Refused,
     Repeat,
+    Rule,
     Whole,
     satisfies,
 )
@@ -24,6 +26,7 @@ from drrun_steps.etcd.identity import bump, cluster_id, conflicts, initial_clust
 from drrun_steps.etcd.ruling import config_fact, data_fact
 from drrun_steps.fields import Listed
 from drrun_steps.host import HostDisk
+from drrun_steps.service.facts import ServiceState
 
 _SPARE = 512 * 1024 * 1024
 
@@ -177,6 +180,12 @@ class Remeasure(GroupStep):
     """Hosts whose data cannot be read and may be ignored."""
     service: str = "etcd"
     """etcd's unit."""
+
+    def rules(self) -> Sequence[Demand]:
+        """After etcd was stopped: what can still be written is not measured."""
+        state = ServiceState(self.service).ref
+        because = "a revision that is measured while etcd runs is not the last one"
+        return [Rule(state, "", "stopped", because, live=False)]
 
     def run(self, group: Group) -> None:
         """One read a host; in a dry-run noted as checked at run where etcd still runs."""

@@ -7,10 +7,11 @@ design; kubeadm does so since 1.29).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from drrun.spi import (
+    Demand,
     Done,
     Effect,
     Flag,
@@ -25,6 +26,7 @@ from drrun.spi import (
     satisfies,
     sh,
 )
+from drrun_steps.etcd import turns
 from drrun_steps.etcd.access import CLIENT, environment, overrides
 from drrun_steps.etcd.config import Config
 from drrun_steps.etcd.live import Member
@@ -34,6 +36,7 @@ from drrun_steps.etcd.membership import (
     Membership,
     against_addition,
     against_removal,
+    joined,
 )
 from drrun_steps.etcd.ruling import config_fact, data_fact
 from drrun_steps.fields import Listed
@@ -99,6 +102,10 @@ class Remove(_Members):
     """The hosts whose members go: an expression over roles, as `failed` or `etcd & !keep`."""
     alive: Flag = False
     """Whether they may still answer."""
+
+    def rules(self) -> Sequence[Demand]:
+        """One at a time, after a backup; before anybody joins, or after when it is alive."""
+        return turns.of_removal(self.service, alive=bool(self.alive))
 
     def run(self, group: Group) -> Outputs:
         """Ask, judge, remove, prove; for each of them."""
@@ -169,6 +176,10 @@ class Join(_Members):
     """The members as they are, `name=peer URL`, from the same step."""
     catch_up: Whole = 600
     """Seconds that a newcomer may take to catch up: 15 s a gigabyte, or 15 s per 100 MB on a slow disk."""
+
+    def rules(self) -> Sequence[Demand]:
+        """One at a time, and proved afterwards."""
+        return turns.of_upkeep(self.service)
 
     def run(self, group: Group) -> Outputs:
         """Judge, add, tell, start, promote; for each host in turn."""
@@ -298,13 +309,6 @@ def cluster_flag(service: str) -> ServiceFlag:
 def state_flag(service: str) -> ServiceFlag:
     """Where a unit of etcd says whether it begins a cluster or joins one."""
     return ServiceFlag(service, "initial-cluster-state", "ETCD_INITIAL_CLUSTER_STATE")
-
-
-def joined(cluster: str, config: Config) -> str:
-    """An initial cluster with this member in it, once."""
-    own = [f"{config.name}={url}" for url in config.peer_urls.split(",")]
-    others = [part for part in cluster.split(",") if part and part not in own]
-    return ",".join([*others, *own])
 
 
 class Members(_Members):

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 
 from drrun.spi import Command, Fact, Reply
 from drrun_steps.etcd.access import MemberFact
-from drrun_steps.etcd.config import host_of
+from drrun_steps.etcd.config import Config, host_of
 from drrun_steps.etcd.live import Member, member_of, why_not
 
 Seat = Literal["voter", "learner", "absent", "not known"]
@@ -68,6 +68,13 @@ class Membership:
 def quorum_of(voters: int) -> int:
     """How many of so many voters must answer."""
     return voters // 2 + 1
+
+
+def joined(cluster: str, config: Config) -> str:
+    """An initial cluster with this member in it, once."""
+    own = [f"{config.name}={url}" for url in config.peer_urls.split(",")]
+    others = [part for part in cluster.split(",") if part and part not in own]
+    return ",".join([*others, *own])
 
 
 def against_removal(now: Membership, leaving: Member, *, alive: bool) -> tuple[str, ...]:

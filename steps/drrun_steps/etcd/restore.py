@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from drrun.spi import (
+    Alike,
+    Demand,
     Done,
     Effect,
     Group,
     GroupStep,
     Host,
     HostStep,
+    Json,
     Outputs,
     Refused,
     Repeat,
@@ -23,8 +26,10 @@ from drrun.spi import (
     Whole,
     satisfies,
     sh,
+    step_done,
 )
 from drrun_steps.etcd.measure import MemberPlan
+from drrun_steps.etcd.order import UNDER_ETCD, Cluster
 from drrun_steps.etcd.place import (
     INSTALL,
     RESTORE,
@@ -34,16 +39,19 @@ from drrun_steps.etcd.place import (
     Staged,
     staged,
 )
+from drrun_steps.fields import Listed
 from drrun_steps.service.facts import ServiceState
 
-_UNDER_API_SERVER = (
-    "kubernetes.io: if any API servers are running in your cluster, you should not attempt to "
-    "restore instances of etcd; they serve and write back what they have cached"
+_ONE_SNAPSHOT = (
+    "members that are restored from different snapshots, or with another token or bump, form a "
+    "cluster that is healthy and answers differently on every host"
 )
-_UNDER_ETCD = (
-    "a data directory must not be replaced under a running etcd, and a member of the old cluster "
-    "that lives on mixes with the restored one"
-)
+
+
+def one_snapshot(stage_dir: str, digest: str, token: str, bump: int) -> Alike:
+    """All steps that share a staging folder are of one restore."""
+    value: list[Json] = [digest, token, bump]
+    return Alike(f"snapshot, token and bump ({stage_dir})", value, _ONE_SNAPSHOT)
 
 
 def member_plan(host: Host, members: Mapping[str, MemberPlan]) -> MemberPlan:
@@ -73,6 +81,14 @@ class _Member(HostStep):
     """How far revisions are raised, from etcd.restore.measure."""
     stage_dir: str = "/var/lib/drrun-stage"
     """Root-only folder on the host for the snapshot's copy and the seal."""
+
+    def rules(self) -> Sequence[Demand]:
+        """Measured on this host, and of the same restore as every other host."""
+        because = "names and URLs that were not measured on the host itself are guesses"
+        return [
+            Rule(step_done("etcd.restore.measure"), "", value=True, because=because),
+            one_snapshot(self.stage_dir, self.digest, self.token, self.bump),
+        ]
 
     def _plan(self, host: Host) -> MemberPlan:
         return member_plan(host, self.members)
@@ -180,6 +196,14 @@ class Same(GroupStep):
     stage_dir: str = "/var/lib/drrun-stage"
     """Where the seals are."""
 
+    def rules(self) -> Sequence[Demand]:
+        """There is something to compare, and it is of one restore."""
+        because = "what was not staged on every host cannot be compared"
+        return [
+            Rule(step_done("etcd.restore.prepare"), "", value=True, because=because),
+            one_snapshot(self.stage_dir, self.digest, self.token, self.bump),
+        ]
+
     def run(self, group: Group) -> None:
         """Every host's seal must be the one that is meant."""
         meant = Staged("staged", self.digest, self.token, self.bump)
@@ -212,21 +236,28 @@ class Install(_Member):
     """The role of all members."""
     api_hosts: str = "control_plane"
     """The role of all API servers."""
+    controllers: Listed = ("kube-controller-manager", "kube-scheduler")
+    """The units that act on what the API says, started again after the API servers."""
+    kubelet: str = "kubelet"
+    """The kubelet's unit."""
 
-    def rules(self) -> Sequence[Rule]:
-        """No API server and no etcd may run anywhere while a directory is swapped."""
-        etcd = ServiceState(self.service).ref
-        found = [Rule(etcd, self.etcd_hosts, "stopped", _UNDER_ETCD)]
-        if self.api_server != "none":
-            api = ServiceState(self.api_server).ref
-            found.insert(0, Rule(api, self.api_hosts, "stopped", _UNDER_API_SERVER))
-        return found
+    def rules(self) -> Sequence[Demand]:
+        """The order of a restore: what must be down, saved and proved before; what must follow."""
+        cluster = Cluster(
+            self.service,
+            self.etcd_hosts,
+            "" if self.api_server == "none" else self.api_server,
+            self.api_hosts,
+            self.controllers,
+            self.kubelet,
+        )
+        return [*cluster.rules(), *super().rules()]
 
     def run(self, host: Host) -> Outputs:
         """Swap, once this host's staged restore is proved to be the one that is meant."""
         plan, place = self._plan(host), self._place(host)
         fact = staged(place)
-        host.require(ServiceState(self.service), "stopped", because=_UNDER_ETCD)
+        host.require(ServiceState(self.service), "stopped", because=UNDER_ETCD)
         host.require(
             fact,
             satisfies("staged from this snapshot, with this token and bump", self._meant),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from drrun.spi import (
+    Demand,
     Effect,
     Flag,
     Group,
@@ -14,8 +15,10 @@ from drrun.spi import (
     Outputs,
     Refused,
     Repeat,
+    Rule,
     satisfies,
     sh,
+    step_done,
 )
 from drrun_steps.etcd.access import CLIENT, OFFLINE, ask_each, environment, overrides
 from drrun_steps.etcd.live import EtcdAgreement, EtcdMembers, EtcdStatus, Status
@@ -74,6 +77,12 @@ class Save(GroupStep):
     """How long saving may take: about 12 s a gigabyte on a good disk."""
     service: str = "etcd"
     """etcd's unit."""
+
+    def rules(self) -> Sequence[Demand]:
+        """Not after this runbook has stopped etcd: nobody would answer."""
+        done = step_done("service.stop", service=self.service)
+        because = "once etcd is stopped no member answers, and the newest data is not saved"
+        return [Rule(done, "", value=False, because=because)]
 
     def run(self, group: Group) -> Outputs:
         """Choose, save, prove, fetch."""

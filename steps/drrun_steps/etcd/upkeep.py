@@ -6,10 +6,11 @@ Sources: etcd's maintenance page; OpenShift's defragmentation controller (recove
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from drrun.spi import (
     CHANGED,
+    Demand,
     Effect,
     Flag,
     Group,
@@ -25,6 +26,7 @@ from drrun.spi import (
 from drrun_steps.etcd.access import CLIENT, ask_each, environment, overrides
 from drrun_steps.etcd.live import EtcdStatus, Status
 from drrun_steps.etcd.membership import EtcdMembership, Membership, quorum_of
+from drrun_steps.etcd.turns import of_upkeep
 from drrun_steps.service.facts import ServiceInstance, ServiceReady, ServiceState, unit
 
 _MIB = 1024**2
@@ -48,6 +50,10 @@ class _OneByOne(GroupStep):
     """etcd's unit."""
     within: str = "60s"
     """How long to wait, before each turn, for all members to answer."""
+
+    def rules(self) -> Sequence[Demand]:
+        """No other member may be away at the same time; and proved afterwards."""
+        return of_upkeep(self.service)
 
     def _turns(self, group: Group) -> Iterator[tuple[Host, Status]]:
         """Followers first, the leader last; each once all members answer."""

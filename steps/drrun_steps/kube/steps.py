@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from drrun.spi import Effect, Flag, Host, HostStep, NotKnown, Outputs, Repeat, satisfies
+from drrun.spi import (
+    Demand,
+    Effect,
+    Flag,
+    Host,
+    HostStep,
+    NotKnown,
+    Outputs,
+    Repeat,
+    Rule,
+    satisfies,
+)
 from drrun_steps.fields import Listed, Numbers
 from drrun_steps.host import NOTHING, HostBusy
 from drrun_steps.kube.facts import KubeLease, KubeReady, KubeSecrets
@@ -22,6 +34,14 @@ class _Api(HostStep):
     """A name in its certificate."""
     within: str = "120s"
     """How long it may take."""
+    service: str = "kube-apiserver"
+    """The API server's unit."""
+
+    def rules(self) -> Sequence[Demand]:
+        """Not while this runbook has stopped the API server of the host."""
+        because = "an API server that is stopped answers nothing"
+        state = ServiceState(self.service).ref
+        return [Rule(state, "", "running", because, standing=True, live=False)]
 
 
 class ReadyStep(_Api):

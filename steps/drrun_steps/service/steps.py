@@ -211,6 +211,10 @@ class Restart(_OneService):
         """Running."""
         return {ServiceState(self.service): "running"}
 
+    def passes(self) -> Mapping[Fact[Any], Any]:
+        """Stopped, for a moment."""
+        return {ServiceState(self.service): "stopped"}
+
     def run(self, host: Host) -> None:
         """One change, proved by the instance's id."""
         if self._absent(host):

@@ -8,6 +8,8 @@ from inline_snapshot import snapshot
 from tests.unit.cli.conftest import Desk
 
 from drrun.cli.main import run
+from drrun.lang.diagnostics import Diagnostic
+from drrun.report.findings import annotation, sarif
 
 WRONG = """\
 drrun: 1
@@ -24,6 +26,19 @@ steps:
     hosts: member
     uses: world.set
     with: {key: server, to: running}
+"""
+
+
+UNSEEN = """\
+drrun: 1
+name: unseen
+title: A member removed by hand
+roles:
+  etcd: {min: 1}
+steps:
+  - id: remove
+    uses: command
+    with: {argv: [etcdctl, member, remove, 8e9e05c52164694d]}
 """
 
 
@@ -56,13 +71,100 @@ error[unknown-role]: `member` is not a role of this runbook
 
 
 def test_lint_for_programs(desk: Desk) -> None:
-    """--format json has places and codes; --format github has one annotation a mistake."""
+    """--format json has places and codes, one object a mistake."""
     desk.write("wrong.yaml", WRONG)
     document = json.loads(desk("lint", "wrong.yaml", "--format", "json").out)
-    assert document["diagnostics"][0]["line"] == 8
-    lines = desk("lint", "wrong.yaml", "--format", "github").out.splitlines()
-    assert lines[0].startswith("::error file=wrong.yaml,line=8,col=")
-    assert len(lines) == len(document["diagnostics"])
+    assert document["diagnostics"][0] == {
+        "path": "wrong.yaml",
+        "line": 8,
+        "column": 12,
+        "end_column": 19,
+        "code": "unknown-role",
+        "severity": "error",
+        "message": "`membres` is not a role of this runbook",
+        "hint": "did you mean `members`?",
+    }
+
+
+def test_lint_for_workflows_is_exact(desk: Desk) -> None:
+    """--format github: one command a mistake, and what would end a property is escaped."""
+    desk.write("wrong.yaml", WRONG)
+    assert desk("lint", "wrong.yaml", "--format", "github").out == snapshot("""\
+::error file=wrong.yaml,line=8,endLine=8,col=12,endColumn=19,title=drrun%3A unknown-role::`membres` is not a role of this runbook (did you mean `members`?)
+::error file=wrong.yaml,line=12,endLine=12,col=12,endColumn=18,title=drrun%3A unknown-role::`member` is not a role of this runbook (did you mean `members`?)
+""")
+    assert annotation(Diagnostic("a,b:c.yaml", 1, 2, 3, "x", "100 %\nof it")) == (
+        "::error file=a%2Cb%3Ac.yaml,line=1,endLine=1,col=2,endColumn=3,title=drrun%3A x::"
+        "100 %25%0Aof it"
+    )
+
+
+def test_lint_warns_of_what_rules_cannot_see(desk: Desk) -> None:
+    """A warning is shown, and is no mistake: exit 0."""
+    desk.write("unseen.yaml", UNSEEN)
+    code = run(["lint", "unseen.yaml"])
+    said = desk.capture.readouterr()
+    assert code == 0
+    assert said.out == snapshot("""\
+warning[unseen]: no rule can see what `etcdctl member remove` changes
+ --> unseen.yaml:8:11
+  |
+8 |     uses: command
+  |           ^^^^^^^
+  = help: use a step type that says what it does, or see to the order by hand
+""")
+    assert "1 file, no mistakes, 1 warning" in said.err
+    assert run(["lint", "unseen.yaml", "--format", "github"]) == 0
+    assert desk.capture.readouterr().out.startswith("::warning file=unseen.yaml,line=8,")
+
+
+def test_a_sarif_log_has_what_the_schema_requires(desk: Desk) -> None:
+    """2.1.0: every required property, the enumerations, and places that are in the file."""
+    desk.write("wrong.yaml", WRONG)
+    desk.write("unseen.yaml", UNSEEN)
+    assert run(["lint", "wrong.yaml", "unseen.yaml", "--format", "sarif"], desk.make) == 3
+    log = json.loads(desk.capture.readouterr().out)
+    assert set(log) == {"$schema", "version", "runs"}
+    assert log["version"] == "2.1.0"
+    (only,) = log["runs"]
+    assert only["columnKind"] in {"utf16CodeUnits", "unicodeCodePoints"}
+    driver = only["tool"]["driver"]
+    assert driver["name"] == "drrun"
+    ids = [rule["id"] for rule in driver["rules"]]
+    assert len(set(ids)) == len(ids)
+    assert len(only["results"]) >= 3
+    for result in only["results"]:
+        assert result["message"]["text"]
+        assert result["level"] in {"none", "note", "warning", "error"}
+        assert ids[result["ruleIndex"]] == result["ruleId"]
+        (location,) = result["locations"]
+        place = location["physicalLocation"]
+        assert place["artifactLocation"] == {"uri": place["artifactLocation"]["uri"]}
+        lines = (desk.folder / place["artifactLocation"]["uri"]).read_text().splitlines()
+        region = place["region"]
+        assert region["startLine"] == region["endLine"]
+        assert lines[region["startLine"] - 1] == region["snippet"]["text"]
+        assert (
+            1 <= region["startColumn"] <= region["endColumn"] <= len(region["snippet"]["text"]) + 1
+        )
+
+
+def test_paths_in_sarif_are_uris() -> None:
+    """A relative one stays relative, with what a URI cannot hold escaped; an absolute one is file://."""
+    log = sarif(
+        [Diagnostic("my book.yaml", 1, 1, 2, "a", "m"), Diagnostic("/a b.yaml", 1, 1, 2, "b", "m")],
+        "1.0",
+    )
+    text = json.dumps(log)
+    assert '"uri": "my%20book.yaml"' in text
+    assert '"uri": "file:///a%20b.yaml"' in text
+    assert sarif([], "1.0")["runs"] == [
+        {
+            "tool": {"driver": {"name": "drrun", "version": "1.0", "rules": []}},
+            "columnKind": "unicodeCodePoints",
+            "results": [],
+        }
+    ]
 
 
 def test_explain_says_why_a_step_waits_and_what_guards_it(desk: Desk) -> None:

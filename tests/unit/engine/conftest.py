@@ -26,7 +26,7 @@ from drrun.plan.compile import compile_plan
 from drrun.plan.plan import Plan
 from drrun.registry import GROUP, Registry
 from drrun.testing.world import Answers, MemoryJournal, StillClock, World, WorldTransport
-from drrun.values import RunId
+from drrun.values import HostName, RunId
 
 INVENTORY = """
 drrun_inventory: 1
@@ -45,15 +45,25 @@ roles:
   members: {min: 1}
 """
 
-REGISTRY = Registry([EntryPoint("world", "drrun.testing.steps", GROUP)])
+REGISTRY = Registry(
+    [
+        EntryPoint("world", "drrun.testing.steps", GROUP),
+        EntryPoint("member", "tests.unit.engine.members", GROUP),
+    ]
+)
 
 
-def compiled(steps: str, head: str = HEAD, inputs: Mapping[str, str] | None = None) -> Plan:
+def compiled(
+    steps: str,
+    head: str = HEAD,
+    inputs: Mapping[str, str] | None = None,
+    limit: frozenset[HostName] | None = None,
+) -> Plan:
     """The plan of a runbook's steps over three hosts."""
     text = head + "steps:\n" + textwrap.indent(textwrap.dedent(steps).strip("\n"), "  ") + "\n"
     loaded = load_runbook(Path("test.yaml"), text)
     inventory = load_inventory(Path("inventory.yaml"), INVENTORY)
-    binding = bind(loaded, inventory, inputs or {})
+    binding = bind(loaded, inventory, inputs or {}, limit=limit)
     return compile_plan(loaded, inventory, binding, REGISTRY, run=RunId("r-test"), versions={}).plan
 
 

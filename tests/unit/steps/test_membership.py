@@ -7,12 +7,12 @@ import json
 from drrun.spi import Reply
 from drrun_steps.etcd.config import Config
 from drrun_steps.etcd.live import Member
-from drrun_steps.etcd.member import joined
 from drrun_steps.etcd.membership import (
     EtcdSeat,
     Membership,
     against_addition,
     against_removal,
+    joined,
     membership_of,
     quorum_of,
 )

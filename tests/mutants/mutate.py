@@ -1,0 +1,92 @@
+"""Mutants of a runbook, generated: a step dropped, skipped, narrowed to one host, two swapped.
+
+Rule 1: nobody chooses them: every step, and every pair of steps, gives its mutants.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+NEVER = "never"
+"""An input that is false: `when: inputs.never` is a condition that happens not to hold."""
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One mutant: what was done to which steps, and the runbook that came of it."""
+
+    runbook: str
+    kind: str
+    steps: tuple[str, ...]
+    text: str
+
+    @property
+    def name(self) -> str:
+        """`restore-cluster: drop verify`."""
+        return f"{self.runbook}: {self.kind} {', '.join(self.steps)}"
+
+
+def mutants(path: Path) -> Iterator[Mutant]:
+    """All mutants of a runbook."""
+    book = yaml.load(path.read_text(), Loader=yaml.BaseLoader)
+    ids = [step["id"] for step in book["steps"]]
+    for at, step in enumerate(ids):
+        if len(ids) > 1:
+            yield _mutant(path, "drop", (step,), _dropped(book, at))
+        yield _mutant(path, "skip", (step,), _skipped(book, at))
+        hosts = _one_of(book, book["steps"][at].get("hosts", "controller"))
+        if hosts:
+            yield _mutant(path, "narrow", (step,), _with(book, at, hosts=hosts))
+    for at, first in enumerate(ids):
+        for other in range(at + 1, len(ids)):
+            yield _mutant(path, "swap", (first, ids[other]), _swapped(book, at, other))
+
+
+def _mutant(path: Path, kind: str, steps: tuple[str, ...], book: dict[str, Any]) -> Mutant:
+    text = yaml.safe_dump(book, sort_keys=False, default_flow_style=False, width=1000)
+    return Mutant(path.stem, kind, steps, text)
+
+
+def _dropped(book: dict[str, Any], at: int) -> dict[str, Any]:
+    found = copy.deepcopy(book)
+    del found["steps"][at]
+    return found
+
+
+def _with(book: dict[str, Any], at: int, **fields: str) -> dict[str, Any]:
+    found = copy.deepcopy(book)
+    found["steps"][at].update(fields)
+    return found
+
+
+def _skipped(book: dict[str, Any], at: int) -> dict[str, Any]:
+    found = _with(book, at, when=f"inputs.{NEVER}")
+    found.setdefault("inputs", {})[NEVER] = {"type": "bool", "default": "false"}
+    return found
+
+
+def _swapped(book: dict[str, Any], at: int, other: int) -> dict[str, Any]:
+    found = copy.deepcopy(book)
+    steps = found["steps"]
+    steps[at], steps[other] = steps[other], steps[at]
+    return found
+
+
+def _one_of(book: dict[str, Any], hosts: str) -> str:
+    """One host of several; empty when there is only one."""
+    roles = book.get("roles", {})
+    if hosts in roles:
+        return "" if roles[hosts].get("max") == "1" else f"{hosts}[0]"
+    but_first = re.fullmatch(r"(?P<role>\w+) & !(?P=role)\[0\]", hosts)
+    if but_first:
+        return f"{but_first['role']}[1]"
+    several = re.fullmatch(r"\(?(?P<role>\w+) & !\w+\)?( \| \w+)?|(?P<first>\w+) \| \w+", hosts)
+    role = several and (several["role"] or several["first"])
+    return f"({hosts}) & {role}[0]" if role else ""

@@ -1,0 +1,223 @@
+"""Each rule that a stock step type or a stock runbook carries: broken, it refuses with its reason.
+
+At lint, at the dry-run and at the run alike: exit 3, before any host is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.mutants.mutate import Mutant, mutants
+
+from drrun.app import App
+from drrun.cli.main import run
+from drrun.errors import AuthorError
+from drrun.lang.diagnostics import Diagnostic
+from drrun.lang.load import load_runbook
+from drrun.model.inventory import Target
+from drrun.model.rule import Alike, Alone, Duty, Rule
+from drrun.places import stock_runbooks
+from drrun.ports import Line, Prompt
+from drrun.registry import Registry
+from drrun.spi import Step
+from drrun_steps.etcd.aside import Aside
+from drrun_steps.etcd.gates import Consistent, Disarm
+from drrun_steps.etcd.measure import Remeasure
+from drrun_steps.etcd.member import Join, Remove
+from drrun_steps.etcd.restore import Install, Prepare, Same
+from drrun_steps.etcd.save import Save
+from drrun_steps.etcd.upkeep import Defrag, Rolling
+from drrun_steps.kube.steps import LeaseMoves, ReadSecret, ReadyStep
+
+RESTORE = stock_runbooks() / "restore-cluster.yaml"
+SNAPSHOTS = (
+    '      digest: "{{ steps.verify.outputs.sha256 }}"\n      members',
+    f'      digest: "{"0" * 64}"\n      members',
+)
+OF_ONE: dict[str, Any] = {"members": {}, "digest": "ab", "token": "t", "bump": 1}
+CARRIERS: tuple[Step, ...] = (
+    Install(**OF_ONE),
+    Prepare(**OF_ONE, snapshot="s", initial_cluster="c"),
+    Same(**OF_ONE),
+    Save(),
+    Consistent(),
+    Disarm(),
+    Remeasure(revision=1, bump=1, limit=1),
+    ReadyStep(),
+    ReadSecret(),
+    LeaseMoves(),
+    Remove(leaving="failed"),
+    Remove(leaving="leaving", alive=True),
+    Join(endpoints=(), initial_cluster="c"),
+    Aside(),
+    Rolling(),
+    Defrag(),
+)
+"""Every stock step type that carries rules, configured as a restore does."""
+
+
+def test_every_step_type_that_carries_rules_is_looked_at() -> None:
+    """A new one has to be put above."""
+    carrying = {kind.uses for kind in _types() if kind.rules is not Step.rules}
+    assert carrying == {step.uses for step in CARRIERS}
+
+
+def _types() -> Iterator[type[Step]]:
+    registry = Registry()
+    for uses in registry.steps():
+        yield registry._module(uses)[0][uses]
+
+
+def reasons() -> dict[str, str]:
+    """Why -> who says so: of each rule that stock step types and runbooks carry."""
+    found = {d.because: step.uses for step in CARRIERS for d in step.rules()}
+    for path in sorted(stock_runbooks().glob("*.yaml")):
+        for rule in load_runbook(path).runbook.rules:
+            found[rule.because] = path.stem
+    return found
+
+
+@cache
+def broken() -> dict[str, Mutant]:
+    """Why -> a mutant that is refused for it."""
+    found: dict[str, Mutant] = {}
+    for mutant in _all_mutants():
+        for diagnostic in refusals(mutant.text):
+            for because in reasons():
+                if because in diagnostic.hint:
+                    found.setdefault(because, mutant)
+        if len(found) == len(reasons()):
+            break
+    return found
+
+
+BESIDE = """
+  - id: restart
+    hosts: etcd
+    uses: etcd.rolling_restart
+    needs: [members]
+"""
+JOIN_FIRST = """
+  - id: early
+    hosts: new
+    uses: etcd.member.join
+    with: {endpoints: ["https://cp1:2379"], initial_cluster: cp1=https://cp1:2380}
+    needs: []
+"""
+JOIN_LATE = """
+  - id: late
+    hosts: etcd
+    uses: etcd.member.join
+    with: {endpoints: ["https://cp1:2379"], initial_cluster: cp1=https://cp1:2380}
+"""
+
+
+def _by_hand() -> Iterator[Mutant]:
+    """What no mutation of the order gives: another snapshot, steps that were not there."""
+    text = RESTORE.read_text()
+    assert SNAPSHOTS[0] in text
+    yield Mutant("restore-cluster", "mix", ("stage",), text.replace(*SNAPSHOTS, 1))
+    for runbook, more in (
+        ("etcd-defrag", BESIDE),
+        ("etcd-member-replace", JOIN_FIRST),
+        ("etcd-shrink", JOIN_LATE),
+    ):
+        yield Mutant(runbook, "add", (), (stock_runbooks() / f"{runbook}.yaml").read_text() + more)
+
+
+def _all_mutants() -> Iterator[Mutant]:
+    yield from _by_hand()
+    for path in sorted(stock_runbooks().glob("*.yaml")):
+        yield from mutants(path)
+
+
+def refusals(text: str) -> list[Diagnostic]:
+    """What rules say of a runbook, on any inventory."""
+    app = App(Nobody(), registry=Registry())
+    try:
+        app.lint(load_runbook(Path("mutant.yaml"), text))
+    except AuthorError as error:
+        return [d for d in error.diagnostics if isinstance(d, Diagnostic) and d.code == "rule"]
+    return []
+
+
+@dataclass
+class Nobody:
+    """`drrun.ports.Prompt` without a person."""
+
+    present: bool = False
+    who: str = "nobody"
+
+    def ask(self, question: object) -> str:
+        """Never asked."""
+        raise AssertionError(question)
+
+
+@dataclass
+class Nowhere:
+    """`drrun.ports.Transport` that nobody may use."""
+
+    asked: list[str] = field(default_factory=list)
+
+    def connect(self, target: Target) -> Line:
+        """Nobody connects before the rules are proved."""
+        raise AssertionError(target.name)
+
+    def fingerprint(self, target: Target) -> str:
+        """Not asked either."""
+        raise AssertionError(target.name)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.fixture(name="folder")
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An inventory of three hosts, a snapshot, and runs kept nowhere else."""
+    hosts = "cp1, cp2, cp3"
+    (tmp_path / "inventory.yaml").write_text(
+        "drrun_inventory: 1\nname: three\nhosts:\n  cp[1-3]:\n  sp[1-2]:\n"
+        f"groups:\n  etcd: [{hosts}]\n  control_plane: [{hosts}]\n"
+        "  failed: [cp3]\n  leaving: [cp3]\n  new: [sp1]\n  spare: [sp1, sp2]\n"
+    )
+    (tmp_path / "snapshot.db").write_bytes(b"a snapshot")
+    monkeypatch.setenv("DRRUN_STATE", str(tmp_path / "state"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("because", reasons())
+def test_a_broken_rule_is_refused_at_lint_dry_run_and_run(
+    folder: Path, capsys: pytest.CaptureFixture[str], because: str
+) -> None:
+    """Exit 3 with the rule's reason each time; no host is asked, no run is made."""
+    mutant = broken().get(because)
+    assert mutant is not None, f"nothing breaks this rule of {reasons()[because]}"
+    (folder / "mutant.yaml").write_text(mutant.text)
+    given = {
+        "restore-cluster": ("-e", f"snapshot={folder / 'snapshot.db'}"),
+        "etcd-grow": ("-e", "role.new=spare"),
+    }.get(mutant.runbook, ())
+    words = ("mutant.yaml", "-i", "inventory.yaml", *given)
+
+    def make(prompt: Prompt) -> App:
+        return App(prompt, registry=Registry(), transport=Nowhere())
+
+    for line in (("lint", "mutant.yaml"), (*words, "--dry-run"), (*words, "--yes", "--no-input")):
+        capsys.readouterr()
+        code = run(line, make)
+        said = capsys.readouterr()
+        assert code == 3, (line, said)
+        assert because in said.out + said.err
+    assert not (folder / "state").exists()
+
+
+def test_stock_step_types_carry_every_kind_of_demand() -> None:
+    """What follows, what is alike and what is alone: each is proved above on a stock type."""
+    kinds = {type(demand) for step in CARRIERS for demand in step.rules()}
+    assert kinds == {Rule, Duty, Alike, Alone}
