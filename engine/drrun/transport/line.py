@@ -161,8 +161,9 @@ class ShellLine:
 
     def release(self, run: str, epoch: int) -> None:
         """Give the host's lock back; a lock of another run or a higher epoch stays."""
-        self._empty(self._job)
         self._word(protocol.release(run, epoch))
+        with suppress(Unreachable):  # a job that is not emptied costs only space
+            self._empty(self._job)
 
     def append(self, path: str, source: BinaryIO, *, offset: int, timeout: float) -> None:
         """Write the rest of `source` into `path` from `offset` on, cutting what was behind it.

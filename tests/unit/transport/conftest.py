@@ -66,7 +66,7 @@ def base(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def lines(base: Path) -> Iterator[Lines]:
-    """Opens lines to this machine, and closes them."""
+    """Opens lines to this machine, run-1 holding it, and closes them."""
     opened: list[ShellLine] = []
 
     def make(
@@ -76,6 +76,7 @@ def lines(base: Path) -> Iterator[Lines]:
         target = Target(name=HostName("controller"), address="localhost")
         line = LocalTransport(setting, patience=20).connect(target)
         opened.append(line)
+        line.fence("run-1", 1, "tests")
         return line
 
     yield make
@@ -85,10 +86,8 @@ def lines(base: Path) -> Iterator[Lines]:
 
 @pytest.fixture
 def line(lines: Lines, shell: tuple[str, ...]) -> ShellLine:
-    """A line to this machine in each shell, its lock taken by run-1."""
-    line = lines(shell)
-    line.fence("run-1", 1, "tests")
-    return line
+    """A line to this machine in each shell."""
+    return lines(shell)
 
 
 @dataclass
