@@ -70,6 +70,16 @@ def test_a_claim_that_cannot_be_abandoned_is_unknown(begin: Begin) -> None:
     assert (lost.value.begun, line.abandoned) == (True, [JOB.token])
 
 
+@pytest.mark.parametrize("state", [JobState.ABSENT, JobState.CLAIMED])
+def test_after_a_reboot_a_missing_start_proves_nothing(state: JobState) -> None:
+    """What was written and not forced to the disk may be lost: it may have begun."""
+    line = Claiming(World(boots={HOST: "boot-2"}), HOST)
+    line.world.jobs[HOST, JOB.token] = JobReport(state, "boot-2")
+    with pytest.raises(Lost, match="rebooted since") as lost:
+        follower(line).attach(JOB, "boot-1")
+    assert lost.value.begun
+
+
 def test_a_fenced_launch_tells_the_hosts_reason() -> None:
     """The host's own words reach the operator."""
     world = World()
