@@ -63,10 +63,10 @@ class Follower:
         Without `relaunch` (an undo settling what was begun) such a job is Lost, and never begun.
         """
         report = self._poll(job)
-        if report.state in {JobState.ABSENT, JobState.CLAIMED}:
+        unproved = report.state in {JobState.ABSENT, JobState.CLAIMED}
+        if unproved and (not boot_id or report.boot_id != boot_id):
             # What was not forced to the disk may be gone with the boot that it was written in.
-            if not boot_id or report.boot_id != boot_id:
-                raise Lost("the host was rebooted since, and holds no trace that it began")
+            raise Lost("the host was rebooted since, and holds no trace that it began")
         if report.state is JobState.ABSENT:
             if not relaunch:
                 raise Lost("it never arrived", begun=False)

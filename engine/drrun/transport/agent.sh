@@ -101,10 +101,16 @@ watchdog() { # milliseconds: ends the job's group even when nobody asks any more
   # USR1: a TERM that came before this line would be lost in the trap that the supervisor had.
   # `$!`, not a name of ours: it may come between the start of the sleep and the next command.
   trap '[ -n "$late" ] || { [ "$!" = "$before" ] || kill -KILL "$!"; exit; }' USR1
-  seconds "$1"
-  sleep "$S" &
-  wait "$!"
-  before=$! # ended: its pid may be anybody's by now
+  tick
+  until=$((NOW + ($1 + 9) / 10))
+  while tick; left=$(((until - NOW) * 10)); [ "$left" -gt 0 ]; do
+    [ "$left" -le 5000 ] || left=5000 # not in one: nobody dismisses us when our supervisor was killed
+    seconds "$left"
+    sleep "$S" &
+    wait "$!"
+    before=$! # ended: its pid may be anybody's by now
+    ! read -r where pid since <"$J/child" || alive "$pid" "$since" || exit 0
+  done
   until [ -s "$J/child" ] || [ "$tries" = 0 ]; do nap; tries=$((tries - 1)); done
   late=1
   read -r where pid since <"$J/child" && alive "$pid" "$since" || exit 0

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from drrun.errors import Fenced, Refused, Unreachable
+from drrun.errors import Fenced, Refused
 from drrun.ports import Job, JobReport, JobState
 from drrun.transport.agent import AgentSetting, agent_sha
 from drrun.transport.deadline import Deadline
@@ -413,28 +413,6 @@ def test_a_host_without_setsid_says_so(tmp_path: Path, base: Path, jobs: Jobs) -
     report = line.launch(jobs(b"true\n"))
     line.close()
     assert (report.state, report.why) == (JobState.CANNOT_CLAIM, "no setsid on this host")
-
-
-def test_random_kills_never_double_and_never_lie(
-    lines: Lines, shell: tuple[str, ...], jobs: Jobs, tmp_path: Path, base: Path
-) -> None:
-    """SIGKILL of supervisor or child at any stage: at most one effect, exit 0 only with it."""
-    line = lines(shell)
-    for n in range(12):
-        effect = tmp_path / f"effect-{n}"
-        job = jobs(f"echo s >>{effect}; sleep 0.05; echo e >>{effect}\n".encode())
-        line.launch(job)
-        line.poll(job.run, job.token, wait=0.01 * n)
-        for name in (("start",), ("child",), ("start", "child"))[n % 3]:
-            with contextlib.suppress(OSError, IndexError, ValueError):
-                os.kill(pid_in(base, job, name), signal.SIGKILL)
-        with contextlib.suppress(Unreachable):
-            line.launch(job)
-        end = line.poll(job.run, job.token, wait=10)
-        seen = effect.read_text().split() if effect.exists() else []
-        assert seen.count("s") <= 1
-        assert end.state in {JobState.EXITED, JobState.LOST}
-        assert end.code != 0 or seen == ["s", "e"]
 
 
 def quick(job: Job) -> Job:
