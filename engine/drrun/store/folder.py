@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -224,6 +225,15 @@ class FolderStore:
             lock_fd = lock.take_anew(folder)
             write_once(folder / JOURNAL, (folder / JOURNAL).read_bytes())
             return plan, self._opened(folder, lock_fd)
+        except OSError as error:
+            raise unwritable(folder, error, run) from error
+
+    def forget(self, run: RunId) -> None:
+        """Remove a run's folder for good. Call it only while holding the run. Raises StoreError."""
+        folder = self.folder(run)
+        try:
+            (folder / PLAN).unlink()  # first: what is half removed is no run any more
+            shutil.rmtree(folder)
         except OSError as error:
             raise unwritable(folder, error, run) from error
 

@@ -16,7 +16,7 @@ from typing import BinaryIO
 from drrun.journal.events import Event
 from drrun.journal.outputs import Outputs
 from drrun.model.inventory import Target
-from drrun.ports import Job, JobReport, Journal, Line, Sink, Transport
+from drrun.ports import Job, JobReport, Journal, Leftover, Line, Sink, Transport
 from drrun.values import Digest, HostName, Reply
 
 
@@ -141,6 +141,14 @@ class CrashingLine:
         self.points.touch(f"before release on {self.host}")
         self.inner.release(run, epoch)
         self.points.touch(f"after release on {self.host}")
+
+    def sweep(self, run: str, epoch: int, *, dry: bool) -> Leftover:
+        """Sweep: after a run, no point."""
+        return self.inner.sweep(run, epoch, dry=dry)
+
+    def strays(self, *, dry: bool) -> tuple[str, ...]:
+        """The inner one's."""
+        return self.inner.strays(dry=dry)
 
     def append(self, path: str, source: BinaryIO, *, offset: int, timeout: float) -> None:
         """Upload, with a point before and a point after."""

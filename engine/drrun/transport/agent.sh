@@ -450,6 +450,63 @@ ours_to_give() { # file epoch: a lock of this run, and of no later epoch
   read -r holder rank rest <"$1" && [ "$holder" = "$run" ] && number "$rank" && [ "$rank" -le "$2" ]
 }
 
+# ---- gc: what a run that is over left behind; every name is spelled, nothing is removed below it ---
+
+over() { # [dry]: may this job be forgotten? A claim that nobody works on is abandoned first
+  state
+  if [ "$STATE" = claimed ] && [ -z "${1:-}" ]; then
+    if [ -e "$J/start" ]; then never gc; else publish "$J/start" "abandoned gc"; fi
+    state
+  fi
+  case $STATE in exited | lost | abandoned) ;; claimed) [ -n "${1:-}" ] ;; *) return 1 ;; esac
+}
+
+sweep() { # epoch [dry]: refused while the run holds the host, or anything of it may still run
+  [ -d "$R" ] || { word absent ""; return; }
+  outranked "$1" && { word fenced "a higher epoch was published"; return; }
+  holder=
+  read -r holder rest <"$B/lock" || holder=
+  [ "$holder" != "$run" ] || { word locked "$holder $rest"; return; }
+  jobs=0
+  for J in "$R"/c-*; do
+    [ -d "$J" ] || continue
+    jobs=$((jobs + 1))
+    over "${2:-}" || { word busy "${J##*/} is $STATE"; return; }
+  done
+  kib=$(du -sk "$R")
+  kib=${kib%%[!0-9]*}
+  [ -z "${2:-}" ] || { word found "jobs=$jobs kib=$kib"; return; }
+  for J in "$R"/c-*; do
+    rm -f "$J/cmd" "$J/witness" "$J/reserve" "$J/start" "$J"/start.* "$J/child" "$J/exit" "$J/late" \
+      "$J/out" "$J/err" "$J"/*.cut "$J/o" "$J/e" "$J/done"
+    rmdir "$J"
+  done
+  rm -f "$R/fence"/[0-9]*
+  rmdir "$R/fence" "$R"
+  if [ -d "$R" ]; then word failed "what is left in $R is not drrun's, or cannot be removed"
+  else word swept "jobs=$jobs kib=$kib"; fi
+}
+
+read_by_somebody() { # script: `read` drops the zeros between the words of a command line
+  for line in /proc/[0-9]*/cmdline; do
+    words=
+    read -r words <"$line"
+    case $words in *"$1"*) return 0 ;; esac
+  done
+  return 1
+}
+
+strays() { # [dry]: agents of other versions, while no run holds the host and no supervisor reads one
+  names=
+  [ -e "$B/lock" ] || for one in "$B"/agent-*.sh; do
+    [ -f "$one" ] && [ "$one" != "$A" ] || continue
+    ! read_by_somebody "$one" || continue
+    [ -n "${1:-}" ] || rm -f "$one"
+    names="$names ${one##*/}"
+  done
+  word strays "${names# }"
+}
+
 install() { # size: this very text, for supervisors; the name is its content
   mkdir -p "$B" && head -c "$1" >"$A.$NONCE" && [ "$(wc -c <"$A.$NONCE")" -eq "$1" ] &&
     settle "$A.$NONCE" && mv -f "$A.$NONCE" "$A" && { word installed ""; return; }
@@ -480,6 +537,8 @@ serve() { # nonce base sha: answer requests, one at a time, until stdin ends
     ack) ack "$@" ;;
     fence) fence "$token" "$rest" ;;
     release) release "$token" ;;
+    sweep) sweep "$token" "$@" ;;
+    strays) strays "$@" ;;
     install) install "$token" ;;
     *) word failed "no such verb" ;;
     esac
