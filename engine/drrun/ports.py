@@ -75,6 +75,13 @@ class JobReport:
     timed_out: bool = False
 
 
+class Tier(StrEnum):
+    """What a host's jobs outlive: the line alone, or also the session and sshd's own control group."""
+
+    SESSION = "session"
+    SCOPE = "scope"
+
+
 class LeftoverState(StrEnum):
     """What a host says when it is asked to forget a run."""
 
@@ -139,8 +146,11 @@ class Line(Protocol):
         """As `ack`, some time before `release` ends: a job that is not emptied costs only space."""
         ...
 
-    def fence(self, run: str, epoch: int, holder: str) -> None:
-        """Raise the epoch and take the host's lock. Raises Fenced, Refused (lock) or StepFailed."""
+    def fence(self, run: str, epoch: int, holder: str) -> Tier:
+        """Raise the epoch and take the host's lock; returns how the host keeps jobs apart.
+
+        Raises Fenced, Refused (lock) or StepFailed.
+        """
         ...
 
     def release(self, run: str, epoch: int) -> None:

@@ -235,7 +235,7 @@ class FolderStore:
             (folder / PLAN).unlink()  # first: what is half removed is no run any more
             shutil.rmtree(folder)
         except OSError as error:
-            raise unwritable(folder, error, run) from error
+            raise StoreError(f"{folder} cannot be removed: {error.strerror or error}") from error
 
     def _opened(self, folder: Path, lock_fd: int) -> FolderJournal:
         """The journal, read anew from the disk and trimmed of a torn tail. Raises OSError."""

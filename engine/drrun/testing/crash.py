@@ -16,7 +16,7 @@ from typing import BinaryIO
 from drrun.journal.events import Event
 from drrun.journal.outputs import Outputs
 from drrun.model.inventory import Target
-from drrun.ports import Job, JobReport, Journal, Leftover, Line, Sink, Transport
+from drrun.ports import Job, JobReport, Journal, Leftover, Line, Sink, Tier, Transport
 from drrun.values import Digest, HostName, Reply
 
 
@@ -130,11 +130,12 @@ class CrashingLine:
         self.inner.forget(run, token)
         self.points.touch(f"after ack on {self.host}")
 
-    def fence(self, run: str, epoch: int, holder: str) -> None:
+    def fence(self, run: str, epoch: int, holder: str) -> Tier:
         """Fence, with a point before and a point after."""
         self.points.touch(f"before fence on {self.host}")
-        self.inner.fence(run, epoch, holder)
+        tier = self.inner.fence(run, epoch, holder)
         self.points.touch(f"after fence on {self.host}")
+        return tier
 
     def release(self, run: str, epoch: int) -> None:
         """Release, with a point before and a point after."""

@@ -17,7 +17,7 @@ from typing import BinaryIO
 from drrun.errors import Refused, Unreachable
 from drrun.journal.events import Event
 from drrun.model.inventory import Target
-from drrun.ports import Job, JobReport, JobState, Leftover, LeftoverState, Question, Sink
+from drrun.ports import Job, JobReport, JobState, Leftover, LeftoverState, Question, Sink, Tier
 from drrun.values import Digest, HostName, Reply, digest
 
 BOOT = "boot-1"
@@ -159,7 +159,7 @@ class WorldLine:
         """At once."""
         self.ack(run, token)
 
-    def fence(self, run: str, epoch: int, holder: str) -> None:
+    def fence(self, run: str, epoch: int, holder: str) -> Tier:
         """Take the host's lock."""
         self._alive()
         with self.world.lock:
@@ -167,6 +167,7 @@ class WorldLine:
             if held is not None and held[0] != run:
                 raise Refused(f"{self.host} is locked by the run {held[0]} ({holder})")
             self.world.locks[self.host] = (run, epoch)
+            return Tier.SESSION
 
     def release(self, run: str, epoch: int) -> None:
         """Give it back."""

@@ -315,8 +315,30 @@ claim() { # epoch size witness: make the job's folder and fill it; false with ST
   return 1
 }
 
+lodge() { # TIER: scope, when systemd keeps our jobs apart from the session that we came by; else session
+  [ -z "$TIER" ] || return 0
+  TIER=session tries=200
+  # Only root may ask, and asking goes over a bus that may be down, or hang: three seconds, once.
+  [ -d "$SYSTEMD" ] && [ -w "$SYSTEMD" ] || return 0
+  timeout -s KILL 3 busctl --timeout=3 call org.freedesktop.systemd1 /org/freedesktop/systemd1 \
+    org.freedesktop.systemd1.Manager StartTransientUnit 'ssa(sv)a(sa(sv))' "drrun-$NONCE.scope" fail \
+    3 PIDs au 1 $$ CollectMode s inactive-or-failed Description s "jobs of drrun" 0 \
+    </dev/null >/dev/null || return 0
+  until lodged; do # it answers when it begins; a look costs less than a nap, and mostly it is there
+    [ "$tries" -gt 0 ] || return 0
+    [ "$tries" -gt 20 ] || nap
+    tries=$((tries - 1))
+  done
+  TIER=scope
+}
+lodged() {
+  while IFS= read -r part; do case $part in */drrun-"$NONCE".scope) return 0 ;; esac; done </proc/self/cgroup
+  return 1
+}
+
 bell() { # descriptor 6, once: a pipe without a name that supervisors ring, and the clock
   [ -z "$BELL" ] || return 0
+  lodge
   mkfifo "$B/bell.$NONCE" && exec 6<>"$B/bell.$NONCE" && BELL=1
   rm -f "$B/bell.$NONCE"
   # A shell starts what it does not wait for deaf to INT and QUIT; no shell can undo that by itself.
@@ -435,7 +457,8 @@ fence() { # epoch holder: raise the run's epoch, then take the host's lock
   }
   rm -f "$B"/lock."$NONCE".* "$R/fence/"*."$NONCE".*
   settle "$R/fence" "$R" "$B" || { word failed "the disk did not keep $B/lock"; return; }
-  word held ""
+  lodge
+  word held "$TIER"
 }
 
 release() { # epoch: moved aside before it is judged, so that a newer lock is never taken for ours
@@ -515,7 +538,8 @@ install() { # size: this very text, for supervisors; the name is its content
 }
 
 serve() { # nonce base sha: answer requests, one at a time, until stdin ends
-  NONCE=$1 B=$2 A=$2/agent-$3.sh count=0 BELL= CLOCK= UTC= PLAIN=
+  NONCE=$1 B=$2 A=$2/agent-$3.sh count=0 BELL= CLOCK= UTC= PLAIN= TIER=
+  SYSTEMD=${DRRUN_SYSTEMD:-/run/systemd/system} # the variable is for tests
   exec 2>/dev/null
   boot
   SESSION=$(command -v setsid) || SESSION="$(command -v busybox) setsid" || SESSION=

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
 from drrun.errors import Fenced, Refused, StepFailed, Unreachable
-from drrun.ports import Job, JobReport, JobState, Leftover
+from drrun.ports import Job, JobReport, JobState, Leftover, Tier
 from drrun.transport import protocol
 from drrun.transport.agent import AgentSetting, AgentShell
 from drrun.transport.deadline import Deadline
@@ -140,12 +140,12 @@ class ShellLine:
         for run in dict.fromkeys(run for run, _ in over):
             send(protocol.ack(run, *(token for of, token in over if of == run)))
 
-    def fence(self, run: str, epoch: int, holder: str) -> None:
+    def fence(self, run: str, epoch: int, holder: str) -> Tier:
         """Raise the epoch and take the host's lock. Raises Fenced, Refused or StepFailed."""
         header = self._word(protocol.fence(run, epoch, holder))
         match header.state:
             case "held":
-                return
+                return Tier.SCOPE if header.why == Tier.SCOPE else Tier.SESSION
             case "fenced":
                 raise Fenced(
                     f"{self._host}: another controller took over run {run}: {header.why}",
