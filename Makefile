@@ -18,7 +18,7 @@ PYTEST := $(BIN)/python -m pytest
 LAB_TESTS := tests/lab
 ROOT := $(filter 0,$(shell id -u))
 
-.PHONY: help setup test test-unit test-fire test-sshd test-lab test-crash test-recoveries lint demo bench docs clean
+.PHONY: help setup test test-unit test-fire test-sshd test-lab test-crash test-chaos test-recoveries lint demo bench docs clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -84,6 +84,9 @@ test-crash: setup ## Kill drrun at every point of a run on real hosts (root, lon
 test-recoveries: setup ## Every recovery on real clusters, with a matrix (root, long)
 	@$(BIN)/drrun lab build
 	@DRRUN_WRITE_RECOVERIES=1 $(PYTEST) -q -s tests/recoveries
+
+test-chaos: setup ## Kill launchers, supervisors and commands at random, 200 times a shell (some minutes)
+	@DRRUN_CHAOS_KILLS=200 $(PYTEST) -q -s tests/unit/transport/test_agent_chaos.py
 
 lint: setup ## ruff, mypy, import-linter
 	@$(BIN)/ruff check .

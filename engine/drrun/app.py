@@ -18,6 +18,7 @@ from drrun import __version__
 from drrun.errors import Fenced, Refused, UsageError
 from drrun.execute.recorder import Recorder
 from drrun.journal.events import (
+    HostsHeld,
     JournalTrimmed,
     Resolved,
     RunAttached,
@@ -330,6 +331,8 @@ class App:
             recorder.record(attached, durable=True)
             if recorder.state.plan.changes_anything and not fenced:
                 _fence(recorder, hosts, epoch)
+            if hosts.tiers:
+                recorder.record(HostsHeld(tiers=dict(hosts.tiers)))
             self.under_way()
             return Driver(
                 recorder, hosts, self.registry, self.clock, self.prompt, self.forks, self.stop, only

@@ -75,6 +75,35 @@ class JobReport:
     timed_out: bool = False
 
 
+class Tier(StrEnum):
+    """What a host's jobs outlive: the line alone, or also the session and sshd's own control group."""
+
+    SESSION = "session"
+    SCOPE = "scope"
+
+
+class LeftoverState(StrEnum):
+    """What a host says when it is asked to forget a run."""
+
+    ABSENT = "absent"
+    FOUND = "found"
+    SWEPT = "swept"
+    LOCKED = "locked"
+    FENCED = "fenced"
+    BUSY = "busy"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """What a run left on a host: so many jobs' folders, so many KiB; or `why` they stay."""
+
+    state: LeftoverState
+    jobs: int = 0
+    kib: int = 0
+    why: str = ""
+
+
 class Line(Protocol):
     """One open connection to one host, already acting as the user that the target asks for.
 
@@ -117,12 +146,23 @@ class Line(Protocol):
         """As `ack`, some time before `release` ends: a job that is not emptied costs only space."""
         ...
 
-    def fence(self, run: str, epoch: int, holder: str) -> None:
-        """Raise the epoch and take the host's lock. Raises Fenced, Refused (lock) or StepFailed."""
+    def fence(self, run: str, epoch: int, holder: str) -> Tier:
+        """Raise the epoch and take the host's lock; returns how the host keeps jobs apart.
+
+        Raises Fenced, Refused (lock) or StepFailed.
+        """
         ...
 
     def release(self, run: str, epoch: int) -> None:
         """Give the host's lock back."""
+        ...
+
+    def sweep(self, run: str, epoch: int, *, dry: bool) -> Leftover:
+        """Forget a run that is over: its claims, exits and chain heads. `dry` only looks."""
+        ...
+
+    def strays(self, *, dry: bool) -> tuple[str, ...]:
+        """Remove, or name, what other versions left for supervisors that are no more."""
         ...
 
     def append(self, path: str, source: BinaryIO, *, offset: int, timeout: float) -> None:

@@ -24,6 +24,8 @@ def status(run: str | None = None, /, *, look: Look = Look()) -> int:  # noqa: B
         screen.give(document.summary(story))
         return 0
     screen.say(text.status(story))
+    if screen.verbose and story.tiers:
+        screen.say(text.tiers(story))
     if wrong := text.troubles(story, stored.outputs, source_of(story)):
         screen.say("\n" + "\n".join(wrong))
     return 0

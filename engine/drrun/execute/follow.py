@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 POLL = 5.0
 """Seconds that one poll may block on the host."""
-GOING_ON = frozenset({JobState.RUNNING, JobState.ORPHAN, JobState.CLAIMED})
+GOING_ON = frozenset({JobState.RUNNING, JobState.ORPHAN})
 """States after which the host is asked again."""
 QUICK = 0.5
 """Seconds that a launch waits for the end: most changes are over by then, and need no poll."""
@@ -63,18 +63,21 @@ class Follower:
         Without `relaunch` (an undo settling what was begun) such a job is Lost, and never begun.
         """
         report = self._poll(job)
+        unproved = report.state in {JobState.ABSENT, JobState.CLAIMED}
+        if unproved and (not boot_id or report.boot_id != boot_id):
+            # What was not forced to the disk may be gone with the boot that it was written in.
+            raise Lost("the host was rebooted since, and holds no trace that it began")
         if report.state is JobState.ABSENT:
-            if not boot_id or report.boot_id != boot_id:
-                raise Lost("the host was rebooted since, and holds no trace of the command")
             if not relaunch:
                 raise Lost("it never arrived", begun=False)
             return self.launch(job)
-        if report.state is JobState.CLAIMED:
-            report = self._patiently(lambda line: line.abandon(job.run, job.token, job.epoch))
         return self._to_end(job, report)
 
     def _to_end(self, job: Job, report: JobReport) -> JobReport:
         while True:
+            if report.state is JobState.CLAIMED:
+                # Whoever claimed it died before it began: the host sees to it that it never does.
+                report = self._patiently(lambda line: line.abandon(job.run, job.token, job.epoch))
             report = self._kept(report)
             if report.state is JobState.EXITED:
                 if self._complete(report):
@@ -97,11 +100,8 @@ class Follower:
     def _bad_end(self, report: JobReport) -> Exception:
         match report.state:
             case JobState.FENCED:
-                return Fenced(
-                    f"{self.host}: another controller has taken this run over"
-                    + (f": {report.why}" if report.why else ""),
-                    hint="`drrun status` there shows who",
-                )
+                why = report.why or "another controller has taken this run over"
+                return Fenced(f"{self.host}: {why}", hint="`drrun status` there shows who")
             case JobState.ABANDONED:
                 return Lost(report.why or "it was abandoned before it began", begun=False)
             case JobState.CANNOT_CLAIM:
@@ -109,6 +109,8 @@ class Follower:
                     f"{self.host}: the change was not begun: {report.why}",
                     hint="free space under drrun's folder on the host, then `drrun resume`",
                 )
+            case JobState.CLAIMED:
+                return Lost("it is claimed, and the host cannot note that it must not begin")
             case JobState.LOST:
                 return Lost(report.why or "it ended without leaving its exit")
             case _:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from drrun.errors import ConnectError, DrrunError, StepFailed
 from drrun.plan.plan import Plan
-from drrun.ports import Line, Transport
+from drrun.ports import Line, Tier, Transport
 from drrun.spi import sh
 from drrun.values import HostName
 
@@ -30,6 +30,8 @@ class Hosts:
         self.plan = plan
         self._transport = transport
         self._slots = {host: _Slot() for host in plan.targets}
+        self.tiers: dict[HostName, Tier] = {}
+        """The hosts that were fenced, and how each keeps its jobs apart."""
 
     def line(self, host: HostName) -> Line:
         """The line to a host. Raises ConnectError's kinds."""
@@ -65,13 +67,12 @@ class Hosts:
 
     def fence(self, epoch: int, holder: str) -> None:
         """Take the lock and raise the epoch on every host that may be changed."""
-        taken: list[HostName] = []
+        self.tiers.clear()
         try:
             for host in self.plan.changed_hosts:
-                self.line(host).fence(self.plan.run, epoch, holder)
-                taken.append(host)
+                self.tiers[host] = self.line(host).fence(self.plan.run, epoch, holder)
         except DrrunError:
-            for host in taken:
+            for host in self.tiers:
                 self.line(host).release(self.plan.run, epoch)
             raise
 

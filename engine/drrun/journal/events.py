@@ -46,6 +46,17 @@ class RunAttached:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HostsHeld:
+    """These hosts obey this controller from here on.
+
+    `tiers`: what each one's jobs outlive, `session` the line alone, `scope` the log-in's session as well.
+    """
+
+    type: ClassVar[str] = "hosts.held"
+    tiers: Mapping[HostName, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunDetached:
     """The controller left in good order; jobs on hosts go on."""
 
@@ -234,6 +245,7 @@ class JournalTrimmed:
 Event: TypeAlias = (
     RunStarted
     | RunAttached
+    | HostsHeld
     | RunDetached
     | RunFinished
     | UndoStarted
@@ -255,6 +267,7 @@ EVENTS: Mapping[str, type[Event]] = {
     for kind in (
         RunStarted,
         RunAttached,
+        HostsHeld,
         RunDetached,
         RunFinished,
         UndoStarted,

@@ -49,6 +49,7 @@ def whole(story: Story) -> dict[str, Json]:
             {"record": jump.seq, "seconds": round(jump.seconds, 3)} for jump in story.jumps
         ],
         "point_of_no_return": story.state.no_return,
+        "tiers": {str(host): tier for host, tier in story.tiers.items()},
         "outage_seconds": outage(story),
         "away": [
             {

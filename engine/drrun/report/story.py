@@ -16,6 +16,7 @@ from drrun.journal.events import (
     ChangeIntended,
     ChangeLost,
     Event,
+    HostsHeld,
     Measured,
     Noted,
     Resolved,
@@ -30,7 +31,7 @@ from drrun.journal.state import RunState, Status, UnitRecord
 from drrun.plan.plan import Plan, PlanStep, Unit
 from drrun.report.timeline import Jump, jumps, timeline
 from drrun.report.words import outcome_word
-from drrun.values import Digest, Json, Outcome, UnitId
+from drrun.values import Digest, HostName, Json, Outcome, UnitId
 
 
 @dataclass(slots=True)
@@ -158,6 +159,8 @@ class Story:
     measures: list[tuple[datetime, Measured]] = field(default_factory=list)
     attached: list[tuple[datetime, RunAttached]] = field(default_factory=list)
     resolved: list[tuple[datetime, Resolved]] = field(default_factory=list)
+    tiers: Mapping[HostName, str] = field(default_factory=dict)
+    """What jobs outlive on each host that was fenced, as the last controller found it."""
     _open: dict[tuple[UnitId, bool], Attempt] = field(default_factory=dict)
     _by_token: dict[str, Made] = field(default_factory=dict)
 
@@ -180,6 +183,8 @@ class Story:
             case RunAttached():
                 self.attached.append((when, event))
                 self.finished, self.detached = None, False
+            case HostsHeld():
+                self.tiers = event.tiers
             case RunDetached():
                 self.detached = True
             case RunFinished():

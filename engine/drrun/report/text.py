@@ -324,6 +324,23 @@ def _name(story: Story, made: Made) -> str:
 # --- where it stands ---------------------------------------------------------------------------
 
 
+TIERS = {
+    "scope": "jobs outlive the line, and the session that brought them: {}",
+    "session": "jobs outlive the line, not a host that ends its sessions' processes: {}",
+}
+"""What a host's tier means (ADR 17)."""
+
+
+def tiers(story: Story) -> str:
+    """What jobs outlive, host by host; empty before a host was fenced."""
+    found = [
+        f"  hosts {words.format(fold(host for host, held in story.tiers.items() if held == tier))}"
+        for tier, words in TIERS.items()
+        if tier in story.tiers.values()
+    ]
+    return "\n".join(found)
+
+
 def status(story: Story) -> str:
     """Where a run stands, live or not."""
     lines = [status_line(story), "", *phases(story), "", *_cuts(story), f"  {totals(story)}"]

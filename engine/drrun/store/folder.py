@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -245,6 +246,15 @@ class FolderStore:
             return plan, self._opened(folder, lock_fd)
         except OSError as error:
             raise unwritable(folder, error, run) from error
+
+    def forget(self, run: RunId) -> None:
+        """Remove a run's folder for good. Call it only while holding the run. Raises StoreError."""
+        folder = self.folder(run)
+        try:
+            (folder / PLAN).unlink()  # first: what is half removed is no run any more
+            shutil.rmtree(folder)
+        except OSError as error:
+            raise StoreError(f"{folder} cannot be removed: {error.strerror or error}") from error
 
     def _opened(self, folder: Path, lock_fd: int) -> FolderJournal:
         """The journal, read anew from the disk and trimmed of a torn tail. Raises OSError."""

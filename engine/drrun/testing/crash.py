@@ -16,7 +16,7 @@ from typing import BinaryIO
 from drrun.journal.events import Event
 from drrun.journal.outputs import Outputs
 from drrun.model.inventory import Target
-from drrun.ports import Job, JobReport, Journal, Line, Sink, Transport
+from drrun.ports import Job, JobReport, Journal, Leftover, Line, Sink, Tier, Transport
 from drrun.values import Digest, HostName, Reply
 
 
@@ -130,17 +130,26 @@ class CrashingLine:
         self.inner.forget(run, token)
         self.points.touch(f"after ack on {self.host}")
 
-    def fence(self, run: str, epoch: int, holder: str) -> None:
+    def fence(self, run: str, epoch: int, holder: str) -> Tier:
         """Fence, with a point before and a point after."""
         self.points.touch(f"before fence on {self.host}")
-        self.inner.fence(run, epoch, holder)
+        tier = self.inner.fence(run, epoch, holder)
         self.points.touch(f"after fence on {self.host}")
+        return tier
 
     def release(self, run: str, epoch: int) -> None:
         """Release, with a point before and a point after."""
         self.points.touch(f"before release on {self.host}")
         self.inner.release(run, epoch)
         self.points.touch(f"after release on {self.host}")
+
+    def sweep(self, run: str, epoch: int, *, dry: bool) -> Leftover:
+        """Sweep: after a run, no point."""
+        return self.inner.sweep(run, epoch, dry=dry)
+
+    def strays(self, *, dry: bool) -> tuple[str, ...]:
+        """The inner one's."""
+        return self.inner.strays(dry=dry)
 
     def append(self, path: str, source: BinaryIO, *, offset: int, timeout: float) -> None:
         """Upload, with a point before and a point after."""

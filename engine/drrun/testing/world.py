@@ -18,7 +18,7 @@ from typing import BinaryIO
 from drrun.errors import Fenced, Refused, Unreachable
 from drrun.journal.events import Event
 from drrun.model.inventory import Target
-from drrun.ports import Job, JobReport, JobState, Question, Sink
+from drrun.ports import Job, JobReport, JobState, Leftover, LeftoverState, Question, Sink, Tier
 from drrun.values import Digest, HostName, Reply, digest
 
 BOOT = "boot-1"
@@ -171,7 +171,7 @@ class WorldLine:
         """At once."""
         self.ack(run, token)
 
-    def fence(self, run: str, epoch: int, holder: str) -> None:
+    def fence(self, run: str, epoch: int, holder: str) -> Tier:
         """Take the host's lock."""
         self._alive()
         with self.world.lock:
@@ -182,6 +182,7 @@ class WorldLine:
             if owner != holder:
                 raise Fenced(f"{self.host}: epoch {epoch} belongs to {owner}")
             self.world.locks[self.host] = (run, epoch)
+            return Tier.SESSION
 
     def release(self, run: str, epoch: int) -> None:
         """Give it back."""
@@ -189,6 +190,29 @@ class WorldLine:
             self.world.touch()
             if self.world.locks.get(self.host) == (run, epoch):
                 del self.world.locks[self.host]
+
+    def sweep(self, run: str, epoch: int, *, dry: bool) -> Leftover:
+        """Forget the tokens of a run that is over. The world does not know which run claimed which."""
+        del epoch
+        self._alive()
+        with self.world.lock:
+            held = self.world.locks.get(self.host)
+            if held is not None and held[0] == run:
+                return Leftover(LeftoverState.LOCKED, why=f"{run} {held[1]}")
+            mine = [key for key in self.world.jobs if key[0] == self.host]
+            if not mine:
+                return Leftover(LeftoverState.ABSENT)
+            if not dry:
+                for key in mine:
+                    del self.world.jobs[key]
+            state = LeftoverState.FOUND if dry else LeftoverState.SWEPT
+            return Leftover(state, jobs=len(mine), kib=8 * len(mine))
+
+    def strays(self, *, dry: bool) -> tuple[str, ...]:
+        """The world has one version."""
+        del dry
+        self._alive()
+        return ()
 
     def append(self, path: str, source: BinaryIO, *, offset: int, timeout: float) -> None:
         """The world holds no files."""

@@ -18,7 +18,7 @@ seconds() { S=$((1000 + $1 % 1000)) S=$(($1 / 1000)).${S#1}; } # milliseconds ->
 
 tick() { # NOW: hundredths of a second since boot
   read -r up rest </proc/uptime
-  NOW=${up%.*}${up#*.}
+  NOW=$((${up%.*} * 100 + 1${up#*.} - 100)) # the 1: 08 would be no octal number
 }
 
 boot() { # BOOT: this boot's id; FAKE_BOOT stands in for it in tests of a reboot
@@ -26,17 +26,19 @@ boot() { # BOOT: this boot's id; FAKE_BOOT stands in for it in tests of a reboot
   [ -n "$BOOT" ] || read -r BOOT </proc/sys/kernel/random/boot_id || BOOT=unknown
 }
 
-born() { # pid (or self) -> PID, BORN: its start time, GROUP; false for the dead and for zombies
-  stat= PID= BORN= GROUP=
+born() { # pid (or self) -> PID, PARENT, GROUP, BORN: its start time; false for dead and zombies
+  stat= PID= PARENT= BORN= GROUP=
   while IFS= read -r part; do stat="$stat$part "; done </proc/"$1"/stat || return 1
   PID=${stat%% *}
   stat=${stat##*)} # the name before it may hold blanks and brackets
   # shellcheck disable=SC2086
   set -- $stat
+  PARENT=${2:-}
   case ${1:-Z} in Z | X) return 1 ;; esac
   GROUP=$3 BORN=${20}
 }
 alive() { number "$1" && born "$1" && [ "$BORN" = "$2" ]; }
+ours() { born "$1" || :; [ "$PARENT" = $$ ]; } # our own child, or its zombie: no other has its pid
 
 settle() { # onto the disk: these files and directories only, never a global sync beside an etcd
   [ "$DURABLE" = 1 ] || return 0
@@ -49,9 +51,10 @@ marked() { # CUT, as far as the drains could leave a mark
   [ ! -e "$J/err.cut" ] || CUT=$((CUT | 2))
 }
 
-publish() { # file text: the whole text or nothing, and only if nobody was first
+publish() { # file text [firm]: the whole text or nothing, and only if nobody was first
   count=$((count + 1))
-  printf '%s\n' "$2" >"$1.$NONCE.$count" && ln "$1.$NONCE.$count" "$1" && return
+  printf '%s\n' "$2" >"$1.$NONCE.$count" &&
+    { [ -z "${3:-}" ] || settle "$1.$NONCE.$count"; } && ln "$1.$NONCE.$count" "$1" && return
   rm -f "$1.$NONCE.$count"
   return 1
 }
@@ -94,12 +97,21 @@ drain() { # stream: neither a full disk nor a flood may hurt the command that wr
 
 watchdog() { # milliseconds: ends the job's group even when nobody asks any more
   exec 3<&- 4<&- 5>&- 6>&- 7>&- 9>&-
-  nap= late=
+  late= before=$! tries=100
   # USR1: a TERM that came before this line would be lost in the trap that the supervisor had.
-  trap '[ -n "$late" ] || { kill $nap; exit; }' USR1
-  seconds "$1"
-  sleep "$S" & nap=$!
-  wait "$nap"
+  # `$!`, not a name of ours: it may come between the start of the sleep and the next command.
+  trap '[ -n "$late" ] || { [ "$!" = "$before" ] || kill -KILL "$!"; exit; }' USR1
+  tick
+  until=$((NOW + ($1 + 9) / 10))
+  while tick; left=$(((until - NOW) * 10)); [ "$left" -gt 0 ]; do
+    [ "$left" -le 5000 ] || left=5000 # not in one: nobody dismisses us when our supervisor was killed
+    seconds "$left"
+    sleep "$S" &
+    wait "$!"
+    before=$! # ended: its pid may be anybody's by now
+    ! read -r where pid since <"$J/child" || alive "$pid" "$since" || exit 0
+  done
+  until [ -s "$J/child" ] || [ "$tries" = 0 ]; do nap; tries=$((tries - 1)); done
   late=1
   read -r where pid since <"$J/child" && alive "$pid" "$since" || exit 0
   : >"$J/late"
@@ -111,7 +123,9 @@ become() { # the command's process: says who it is, for pid and start time outli
   trap - TERM INT HUP
   exec 3<&- 4<&- 5>&- 6>&- 7>&- 9>&-
   born self
-  printf '%s %s %s\n' "$BOOT" "$PID" "$BORN" >"$J/child"
+  # O_EXCL: who finds our supervisor dead and this file missing takes the name: then we never begin.
+  set -C
+  printf '%s %s %s\n' "$BOOT" "$PID" "$BORN" >"$J/child" || exit
   umask 022
   # shellcheck disable=SC2086
   exec $SESSION $SH "$J/cmd"
@@ -124,7 +138,7 @@ drained() { # CUT (1: out, 2: err), HELD: waits two seconds at most: a daemon ma
     tries=$((tries + 1))
     [ "$tries" -ge 60 ] || continue
     trap HELD=1 USR1 # rung again and again: one that comes just before `wait` is lost
-    { sleep 2; while alive $$ "$BORN" && kill -USR1 $$; do nap; done; } 7>&- 9>&- &
+    { sleep 2; while alive $$ "$SINCE" && kill -USR1 $$; do nap; done; } 7>&- 9>&- &
     clock=$!; break
   done
   for one; do bit=$((bit + 1)); while [ "$HELD" = 0 ]; do
@@ -135,20 +149,33 @@ drained() { # CUT (1: out, 2: err), HELD: waits two seconds at most: a daemon ma
   [ -z "$clock" ] || { trap '' USR1; kill -KILL "$clock"; marked; } # a held drain tells no code
 }
 
+dismiss() { # LATE: whether the watchdog ended the job; it ends with it
+  late=0
+  [ -n "$dog" ] || return 0
+  ! ours "$dog" || kill -USR1 "$dog"
+  wait "$dog"
+  [ $? != 4 ] || late=1
+}
+
 finish() { # code: drained first, then the exit written where the disk already gave room
-  late=0 out=0 err=0
-  [ -z "$dog" ] || { kill -USR1 "$dog"; wait "$dog"; [ $? != 4 ] || late=1; }
+  out=0 err=0
   drained "$outs" "$errs" # held: the output goes on, the exit is known
   [ ! -s "$J/out" ] || out=$(wc -c <"$J/out")
   [ ! -s "$J/err" ] || err=$(wc -c <"$J/err")
-  printf '%s %s %s %s %s %s\n' "$1" "$((out))" "$((err))" "$CUT" "$late" "$HELD" 1<>"$J/reserve"
-  ln "$J/reserve" "$J/exit"
+  # A disk that refuses leaves no exit: lost is true, a code that was never written is not.
+  printf '%s %s %s %s %s %s\n' "$1" "$((out))" "$((err))" "$CUT" "$late" "$HELD" 1<>"$J/reserve" &&
+    ln "$J/reserve" "$J/exit"
   echo "$token over" >&7
   exec 9>&-
   settle "$J/reserve" "$J"
 }
 
-refrain() { echo "$token over"; exit 3; } # the job does not begin; whoever waits is told
+refrain() { # [why]: the job does not begin; whoever waits is told
+  # What could not be kept must not read as begun; the space kept for an exit is enough to say so.
+  [ -z "${1:-}" ] || { rm -f "$J/start" "$J/reserve" "$J/cmd"; publish "$J/start" "abandoned $1"; }
+  echo "$token over"
+  exit 3
+}
 
 sup() { # base run token epoch timeout-ms durable cap sync session shell boot utc
   B=$1 R=$1/$2 J=$1/$2/$3 token=$3 epoch=$4 late=$5 DURABLE=$6 CAP=$7 SYNC=$8 SESSION=$9; shift 9
@@ -158,14 +185,11 @@ sup() { # base run token epoch timeout-ms durable cap sync session shell boot ut
   boot
   outranked "$epoch" && { publish "$J/start" "abandoned fenced"; refrain; }
   born self
+  SINCE=$BORN
   exec 9<>"$J/done" # before `start`, or whoever waits on it would take us for dead
   # Losing this link means that somebody abandoned the job: it must not begin.
-  publish "$J/start" "$BOOT $$ $BORN $epoch $UTC" || refrain
-  settle "$J/cmd" "$J/reserve" "$J/start" "$J" "$R" || {
-    rm -f "$J/start" # ours, and we never begin: what could not be kept must not read as begun
-    publish "$J/start" "abandoned disk"
-    refrain
-  }
+  publish "$J/start" "$BOOT $$ $SINCE $epoch $UTC" || { [ -e "$J/start" ] && refrain || refrain disk; }
+  settle "$J/cmd" "$J/reserve" "$J/start" "$J" "$R" || refrain disk
   echo "$token begins"; exec 7>&1 >/dev/null
   # Opened here, both ends, before anything can write: no opening blocks, no byte is lost.
   exec 8<>"$J/o" 3<"$J/o" 5>"$J/o" 8>&-
@@ -175,7 +199,10 @@ sup() { # base run token epoch timeout-ms durable cap sync session shell boot ut
   become </dev/null >&5 2>&6 & child=$!
   exec 3<&- 4<&- 5>&- 6>&-
   [ "$late" = 0 ] || { watchdog "$late" & dog=$!; }
-  while wait "$child"; code=$?; kill -0 "$child"; do :; done # a trapped signal ends `wait` early
+  while wait "$child"; code=$?; ours "$child"; do :; done # a trapped signal ends `wait` early
+  dismiss
+  # Who could not say who it is did not begin: nobody could have ended it.
+  read -r where rest <"$J/child" && [ "$where" = "$BOOT" ] || refrain disk >&7
   finish "$code"
 }
 
@@ -192,7 +219,9 @@ weigh() { # OUT, ERR: what is there after all; what is not counts as cut
 
 look() { # STATE of the job in $J, from its files
   STATE= CODE= WHY= CUT=0 LATE=0 OUT= ERR=
-  if [ -e "$J/exit" ] && read -r CODE OUT ERR CUT LATE HELD <"$J/exit" && number "$CODE"; then
+  # The whole line, or none: after a power cut the file may be there and what it says not.
+  if [ -e "$J/exit" ] && read -r CODE OUT ERR CUT LATE HELD <"$J/exit" && number "$CODE" &&
+    number "$OUT" && number "$ERR" && number "$HELD"; then
     STATE=exited
     # The last boot's exit may be on the disk, and not all of what the command printed.
     read -r where rest <"$J/start" && [ "$where" != "$BOOT" ] && [ -e "$J/cmd" ] && weigh
@@ -208,11 +237,17 @@ look() { # STATE of the job in $J, from its files
   abandoned) STATE=abandoned WHY="$pid $since" ;;
   "$BOOT")
     if alive "$pid" "$since"; then STATE=running
-    elif [ ! -e "$J/child" ]; then STATE=lost WHY=died-before-exec
-    elif read -r where pid since <"$J/child" && alive "$pid" "$since"; then STATE=orphan
-    else STATE=lost WHY=killed; fi ;;
+    elif [ ! -e "$J/child" ]; then STATE=claimed WHY="its supervisor died"
+    else heir; fi ;;
   *) STATE=lost WHY=reboot ;; # also an empty file: power went before it was on the disk
   esac
+}
+heir() { # STATE of a job whose supervisor is dead, from what its command said of itself
+  [ -s "$J/child" ] || { nap; nap; } # made, and in a moment written: a moment of a busy host
+  read -r where pid since <"$J/child" || where=
+  if [ "$where" = abandoned ]; then STATE=abandoned WHY=$pid
+  elif [ -n "$where" ] && alive "$pid" "$since"; then STATE=orphan
+  else STATE=lost WHY=killed; fi
 }
 state() { # an exit is published before its supervisor dies: look again after a dead verdict
   look
@@ -261,24 +296,53 @@ fill() { # size: the script, from `text` or from what follows the request; all o
   head -c "$1" >"$J/cmd" && [ "$(wc -c <"$J/cmd")" -eq "$1" ]
 }
 
+unclaim() { # nobody was started: the token is free again, unless somebody abandoned it meanwhile
+  rm -f "$J/cmd" "$J/witness" "$J/o" "$J/e" "$J/done" "$J/reserve"
+  if rmdir "$J"; then STATE=cannot-claim WHY="no room for a job in $R"; else state; fi
+}
+
 claim() { # epoch size witness: make the job's folder and fill it; false with STATE and WHY set
   WHY=$(mkdir "$J" 2>&1) || {
     [ -n "$coded" ] || head -c "$2" >/dev/null
     if [ -d "$J" ]; then state; else STATE=cannot-claim; fi; return 1
   }
   WHY=
-  # The reserve's bytes are for finish: a line of digits, so that no shell stumbles over them.
+  # The reserve's bytes are for finish. Until then they must not read as an exit: blanks.
   if ! fill "$2" || ! printf '%s\n' "$3" >"$J/witness" || ! mkfifo "$J/o" "$J/e" "$J/done" ||
-    ! printf '%08191d\n' 0 >"$J/reserve"; then publish "$J/start" "abandoned disk"; state
+    ! printf '%8191s\n' '' >"$J/reserve"; then unclaim
   elif outranked "$1"; then publish "$J/start" "abandoned fenced"; STATE=fenced
   else return 0; fi
   return 1
 }
 
+lodge() { # TIER: scope, when systemd keeps our jobs apart from the session that we came by; else session
+  [ -z "$TIER" ] || return 0
+  TIER=session tries=200
+  # Only root may ask, and asking goes over a bus that may be down, or hang: three seconds, once.
+  [ -d "$SYSTEMD" ] && [ -w "$SYSTEMD" ] || return 0
+  timeout -s KILL 3 busctl --timeout=3 call org.freedesktop.systemd1 /org/freedesktop/systemd1 \
+    org.freedesktop.systemd1.Manager StartTransientUnit 'ssa(sv)a(sa(sv))' "drrun-$NONCE.scope" fail \
+    3 PIDs au 1 $$ CollectMode s inactive-or-failed Description s "jobs of drrun" 0 \
+    </dev/null >/dev/null || return 0
+  until lodged; do # it answers when it begins; a look costs less than a nap, and mostly it is there
+    [ "$tries" -gt 0 ] || return 0
+    [ "$tries" -gt 20 ] || nap
+    tries=$((tries - 1))
+  done
+  TIER=scope
+}
+lodged() {
+  while IFS= read -r part; do case $part in */drrun-"$NONCE".scope) return 0 ;; esac; done </proc/self/cgroup
+  return 1
+}
+
 bell() { # descriptor 6, once: a pipe without a name that supervisors ring, and the clock
   [ -z "$BELL" ] || return 0
+  lodge
   mkfifo "$B/bell.$NONCE" && exec 6<>"$B/bell.$NONCE" && BELL=1
   rm -f "$B/bell.$NONCE"
+  # A shell starts what it does not wait for deaf to INT and QUIT; no shell can undo that by itself.
+  env --default-signal=INT,QUIT true && PLAIN="env --default-signal=INT,QUIT "
   [ -n "$BELL" ] && UTC=$(date -u +%s) && tick && UTC=$((UTC - NOW / 100))
 }
 
@@ -306,19 +370,20 @@ begin() { # milliseconds, then sup's words: returns when it has begun, at most t
 }
 
 launch() { # epoch timeout-ms durable cap size witness [wait-ms coding], then the script
-  DURABLE=$3 holder= text= coded=
+  DURABLE=$3 holder= rest= text= coded=
   [ "${8:-raw}" = raw ] || { IFS= read -r text && [ ${#text} = "$5" ] || exit; coded=1; }
   [ -d "$R" ] || mkdir -p "$R"
   if outranked "$1"; then STATE=fenced
-  elif [ -e "$B/lock" ] && read -r holder rest <"$B/lock" && [ "$holder" != "$run" ]; then
-    STATE=fenced WHY="the host is locked: $holder $rest"
+  elif ! read -r holder rest <"$B/lock" || [ "$holder" != "$run" ]; then
+    STATE=fenced WHY="this run does not hold the host's lock: ${holder:-nobody does} $rest"
   elif [ ! -r "$A" ]; then STATE=cannot-claim WHY="no agent"
   elif [ -z "$SESSION" ]; then STATE=cannot-claim WHY="no setsid on this host"
   elif ! bell; then STATE=cannot-claim WHY="cannot make a pipe in $B"
   fi
   if [ -n "$STATE" ]; then [ -n "$coded" ] || head -c "$5" >/dev/null
   elif claim "$1" "$5" "$6"; then
-    begin "${7:-0}" "$B" "$run" "$token" "$1" "$2" "$3" "$4" "$SYNC" "$SESSION" "$SH" "$BOOT"
+    begin "${7:-0}" "$B" "$run" "$token" "$1" "$2" "$3" "$4" "$SYNC" \
+      "$PLAIN$SESSION" "$SH" "$BOOT"
     state
   fi
   answer 0 0 524288
@@ -342,13 +407,22 @@ stop() { # grace-ms
 abandon() { # epoch: a late supervisor loses the link, and the token is used up even if unclaimed
   if outranked "$1"; then STATE=fenced
   else
-    [ -d "$J" ] || mkdir -p "$J"
-    publish "$J/start" "abandoned $1" || :
-    settle "$J/start" "$J" "$R" || :
+    for try in 1 2; do # twice: a launcher without room may take its claim back in between
+      mkdir -p "$J"
+      publish "$J/start" "abandoned $1" || :
+      [ ! -e "$J/start" ] || break
+    done
     state
+    # Begun, says `start`, but its supervisor died first: the name that its command would take.
+    [ "$STATE" != claimed ] || { never "$1" && state; }
+    settle "$J/start" "$J/child" "$J" "$R" || :
   fi
   answer 0 0 0
 }
+never() ( # epoch: false when the command was first
+  set -C
+  printf '%s\n' "abandoned $1" >"$J/child"
+)
 
 ack() { # further tokens: one rm for all of them; the answer tells the last one's state
   tokens="$token $*"
@@ -365,7 +439,7 @@ ack() { # further tokens: one rm for all of them; the answer tells the last one'
 
 fence() { # epoch holder: raise the run's epoch, then take the host's lock
   mkdir -p "$R/fence" || { word failed "cannot write $R"; return; }
-  if ! publish "$R/fence/$1" "$2"; then
+  if ! publish "$R/fence/$1" "$2" firm; then
     owner=
     [ ! -e "$R/fence/$1" ] || read -r owner <"$R/fence/$1"
     [ -n "$owner" ] || { word failed "cannot write $R/fence/$1"; return; }
@@ -373,28 +447,87 @@ fence() { # epoch holder: raise the run's epoch, then take the host's lock
   fi
   outranked "$1" && { word fenced "a higher epoch was published"; return; }
   mine="$run $1 $2 $(date -u +%Y-%m-%dT%H:%M:%SZ)"
-  publish "$B/lock" "$mine" || {
+  publish "$B/lock" "$mine" firm || {
     holder=
     [ ! -e "$B/lock" ] || read -r holder rest <"$B/lock"
     [ -z "$holder" ] || [ "$holder" = "$run" ] || { word locked "$holder $rest"; return; }
     # Ours, of an older epoch: replaced whole.
-    [ -n "$holder" ] && printf '%s\n' "$mine" >"$B/lock.$NONCE" &&
+    [ -n "$holder" ] && printf '%s\n' "$mine" >"$B/lock.$NONCE" && settle "$B/lock.$NONCE" &&
       mv -f "$B/lock.$NONCE" "$B/lock" || { word failed "cannot write $B/lock"; return; }
   }
   rm -f "$B"/lock."$NONCE".* "$R/fence/"*."$NONCE".*
-  settle "$R/fence/$1" "$B/lock" "$R/fence" "$R" "$B" || :
-  word held ""
+  settle "$R/fence" "$R" "$B" || { word failed "the disk did not keep $B/lock"; return; }
+  lodge
+  word held "$TIER"
 }
 
 release() { # epoch: moved aside before it is judged, so that a newer lock is never taken for ours
-  if [ -e "$B/lock" ] && ! outranked "$1" && mv "$B/lock" "$B/lock.$NONCE.r"; then
-    read -r holder rank rest <"$B/lock.$NONCE.r" || holder= rank=
-    if [ "$holder" != "$run" ] || ! number "$rank" || [ "$rank" -gt "$1" ]; then
-      ln "$B/lock.$NONCE.r" "$B/lock"
-    fi
+  if ours_to_give "$B/lock" "$1" && ! outranked "$1" && mv "$B/lock" "$B/lock.$NONCE.r"; then
+    ours_to_give "$B/lock.$NONCE.r" "$1" || ln "$B/lock.$NONCE.r" "$B/lock"
     rm -f "$B/lock.$NONCE.r"
   fi
   word released ""
+}
+
+ours_to_give() { # file epoch: a lock of this run, and of no later epoch
+  read -r holder rank rest <"$1" && [ "$holder" = "$run" ] && number "$rank" && [ "$rank" -le "$2" ]
+}
+
+# ---- gc: what a run that is over left behind; every name is spelled, nothing is removed below it ---
+
+over() { # [dry]: may this job be forgotten? A claim that nobody works on is abandoned first
+  state
+  if [ "$STATE" = claimed ] && [ -z "${1:-}" ]; then
+    if [ -e "$J/start" ]; then never gc; else publish "$J/start" "abandoned gc"; fi
+    state
+  fi
+  case $STATE in exited | lost | abandoned) ;; claimed) [ -n "${1:-}" ] ;; *) return 1 ;; esac
+}
+
+sweep() { # epoch [dry]: refused while the run holds the host, or anything of it may still run
+  [ -d "$R" ] || { word absent ""; return; }
+  outranked "$1" && { word fenced "a higher epoch was published"; return; }
+  holder=
+  read -r holder rest <"$B/lock" || holder=
+  [ "$holder" != "$run" ] || { word locked "$holder $rest"; return; }
+  jobs=0
+  for J in "$R"/c-*; do
+    [ -d "$J" ] || continue
+    jobs=$((jobs + 1))
+    over "${2:-}" || { word busy "${J##*/} is $STATE"; return; }
+  done
+  kib=$(du -sk "$R")
+  kib=${kib%%[!0-9]*}
+  [ -z "${2:-}" ] || { word found "jobs=$jobs kib=$kib"; return; }
+  for J in "$R"/c-*; do
+    rm -f "$J/cmd" "$J/witness" "$J/reserve" "$J/start" "$J"/start.* "$J/child" "$J/exit" "$J/late" \
+      "$J/out" "$J/err" "$J"/*.cut "$J/o" "$J/e" "$J/done"
+    rmdir "$J"
+  done
+  rm -f "$R/fence"/[0-9]*
+  rmdir "$R/fence" "$R"
+  if [ -d "$R" ]; then word failed "what is left in $R is not drrun's, or cannot be removed"
+  else word swept "jobs=$jobs kib=$kib"; fi
+}
+
+read_by_somebody() { # script: `read` drops the zeros between the words of a command line
+  for line in /proc/[0-9]*/cmdline; do
+    words=
+    read -r words <"$line"
+    case $words in *"$1"*) return 0 ;; esac
+  done
+  return 1
+}
+
+strays() { # [dry]: agents of other versions, while no run holds the host and no supervisor reads one
+  names=
+  [ -e "$B/lock" ] || for one in "$B"/agent-*.sh; do
+    [ -f "$one" ] && [ "$one" != "$A" ] || continue
+    ! read_by_somebody "$one" || continue
+    [ -n "${1:-}" ] || rm -f "$one"
+    names="$names ${one##*/}"
+  done
+  word strays "${names# }"
 }
 
 install() { # size: this very text, for supervisors; the name is its content
@@ -405,7 +538,8 @@ install() { # size: this very text, for supervisors; the name is its content
 }
 
 serve() { # nonce base sha: answer requests, one at a time, until stdin ends
-  NONCE=$1 B=$2 A=$2/agent-$3.sh count=0 BELL= CLOCK= UTC=
+  NONCE=$1 B=$2 A=$2/agent-$3.sh count=0 BELL= CLOCK= UTC= PLAIN= TIER=
+  SYSTEMD=${DRRUN_SYSTEMD:-/run/systemd/system} # the variable is for tests
   exec 2>/dev/null
   boot
   SESSION=$(command -v setsid) || SESSION="$(command -v busybox) setsid" || SESSION=
@@ -427,6 +561,8 @@ serve() { # nonce base sha: answer requests, one at a time, until stdin ends
     ack) ack "$@" ;;
     fence) fence "$token" "$rest" ;;
     release) release "$token" ;;
+    sweep) sweep "$token" "$@" ;;
+    strays) strays "$@" ;;
     install) install "$token" ;;
     *) word failed "no such verb" ;;
     esac

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
 from drrun.errors import Fenced, Refused, StepFailed, Unreachable
-from drrun.ports import Job, JobReport, JobState
+from drrun.ports import Job, JobReport, JobState, Leftover, Tier
 from drrun.transport import protocol
 from drrun.transport.agent import AgentSetting, AgentShell
 from drrun.transport.deadline import Deadline
@@ -27,6 +27,9 @@ PATIENCE = 30.0
 
 GOODBYE = 2.0
 """Seconds that closing a line may wait for a host to empty jobs."""
+
+SWEEPING = 600.0
+"""Seconds that a host may take to forget a run: some milliseconds for each of its changes."""
 
 BATCH = 16
 """Jobs that are over and may be emptied by one request."""
@@ -137,12 +140,12 @@ class ShellLine:
         for run in dict.fromkeys(run for run, _ in over):
             send(protocol.ack(run, *(token for of, token in over if of == run)))
 
-    def fence(self, run: str, epoch: int, holder: str) -> None:
+    def fence(self, run: str, epoch: int, holder: str) -> Tier:
         """Raise the epoch and take the host's lock. Raises Fenced, Refused or StepFailed."""
         header = self._word(protocol.fence(run, epoch, holder))
         match header.state:
             case "held":
-                return
+                return Tier.SCOPE if header.why == Tier.SCOPE else Tier.SESSION
             case "fenced":
                 raise Fenced(
                     f"{self._host}: another controller took over run {run}: {header.why}",
@@ -151,7 +154,8 @@ class ShellLine:
             case "locked":
                 raise Refused(
                     f"{self._host} is held by another run: {header.why}",
-                    hint="wait for that run to end, or take it over: drrun takeover RUN",
+                    hint="wait for that run to end, or take it over: drrun takeover RUN; "
+                    "if it is over, it left its lock behind: drrun gc RUN",
                 )
             case _:
                 raise StepFailed(
@@ -161,8 +165,20 @@ class ShellLine:
 
     def release(self, run: str, epoch: int) -> None:
         """Give the host's lock back; a lock of another run or a higher epoch stays."""
-        self._empty(self._job)
         self._word(protocol.release(run, epoch))
+        with suppress(Unreachable):  # a job that is not emptied costs only space
+            self._empty(self._job)
+
+    def sweep(self, run: str, epoch: int, *, dry: bool) -> Leftover:
+        """Forget a run that is over, by exact names; the host refuses what it may not forget."""
+        with self._agent(SWEEPING) as (agent, deadline):
+            return protocol.leftover(
+                agent.request(protocol.sweep(run, epoch, dry=dry), deadline)[0]
+            )
+
+    def strays(self, *, dry: bool) -> tuple[str, ...]:
+        """Remove, or name, agents of other versions. None while a run holds the host."""
+        return tuple(self._word(protocol.strays(dry=dry)).why.split())
 
     def append(self, path: str, source: BinaryIO, *, offset: int, timeout: float) -> None:
         """Write the rest of `source` into `path` from `offset` on, cutting what was behind it.

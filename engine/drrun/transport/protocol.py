@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 
 from drrun.errors import Refused
-from drrun.ports import Job, JobReport, JobState
+from drrun.ports import Job, JobReport, JobState, Leftover, LeftoverState
 
 OUTPUT_CAP = 64 << 20
 """Bytes of a stream that a host keeps of one job."""
@@ -177,6 +177,28 @@ def fence(run: str, epoch: int, holder: str) -> Request:
 def release(run: str, epoch: int) -> Request:
     """Give the host's lock back."""
     return Request(f"release {_run(run)} {_epoch(epoch)}")
+
+
+def sweep(run: str, epoch: int, *, dry: bool) -> Request:
+    """Remove what a run that is over left; with `dry`, say how much that is."""
+    return Request(f"sweep {_run(run)} {_epoch(epoch)}{' dry' if dry else ''}")
+
+
+def strays(*, dry: bool) -> Request:
+    """Remove agents of other versions; with `dry`, name them."""
+    return Request(f"strays - -{' dry' if dry else ''}")
+
+
+def leftover(header: Header) -> Leftover:
+    """What a sweep's answer says. Raises BadAnswerError on a word that is none of it."""
+    try:
+        found = LeftoverState(header.state)
+    except ValueError:
+        raise BadAnswerError(f"no answer to a sweep: {header.state!r} {header.why}") from None
+    count = re.fullmatch(r"jobs=(\d+) kib=(\d*)", header.why)
+    if count is None:
+        return Leftover(found, why=header.why)
+    return Leftover(found, jobs=int(count[1]), kib=int(count[2] or 0))
 
 
 def install(agent: bytes) -> Request:

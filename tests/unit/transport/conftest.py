@@ -35,6 +35,12 @@ Jobs = Callable[..., Job]
 Lines = Callable[..., ShellLine]
 
 
+@pytest.fixture(autouse=True)
+def no_systemd(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This machine's systemd, if it runs one, is not asked to keep the jobs of tests."""
+    monkeypatch.setenv("DRRUN_SYSTEMD", "/nonexistent")
+
+
 @pytest.fixture
 def jobs() -> Jobs:
     """Makes jobs with a new token each; a token can be asked for."""
@@ -66,16 +72,22 @@ def base(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def lines(base: Path) -> Iterator[Lines]:
-    """Opens lines to this machine, and closes them."""
+    """Opens lines to this machine, run-1 holding it, and closes them."""
     opened: list[ShellLine] = []
 
     def make(
-        shell: tuple[str, ...] = ("/bin/sh",), boot_id: str = "", cap: int = 1 << 20
+        shell: tuple[str, ...] = ("/bin/sh",),
+        boot_id: str = "",
+        cap: int = 1 << 20,
+        *,
+        fenced: bool = True,
     ) -> ShellLine:
         setting = AgentSetting(base=str(base), shell=shell, boot_id=boot_id, cap=cap)
         target = Target(name=HostName("controller"), address="localhost")
         line = LocalTransport(setting, patience=20).connect(target)
         opened.append(line)
+        if fenced:
+            line.fence("run-1", 1, "tests")
         return line
 
     yield make
@@ -85,10 +97,8 @@ def lines(base: Path) -> Iterator[Lines]:
 
 @pytest.fixture
 def line(lines: Lines, shell: tuple[str, ...]) -> ShellLine:
-    """A line to this machine in each shell, its lock taken by run-1."""
-    line = lines(shell)
-    line.fence("run-1", 1, "tests")
-    return line
+    """A line to this machine in each shell."""
+    return lines(shell)
 
 
 @dataclass

@@ -13,14 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from drrun.errors import Fenced, Refused, Unreachable
+from drrun.errors import Fenced, Refused
 from drrun.ports import Job, JobReport, JobState
 from drrun.transport.agent import AgentSetting, agent_sha
 from drrun.transport.deadline import Deadline
 from drrun.transport.line import ShellLine
-from drrun.transport.local import LocalProcess
+from drrun.transport.local import LocalProcess, LocalStation
+from drrun.values import HostName
 
 from .conftest import Jobs, Lines
+
+ENDED = {143, 137}
+"""Codes of a command that was killed at once: mksh may miss a TERM while it starts, then KILL comes."""
 
 
 def finish(line: ShellLine, job: Job) -> JobReport:
@@ -108,7 +112,7 @@ def test_ack_of_a_running_job_is_refused(line: ShellLine, jobs: Jobs) -> None:
     line.launch(job)
     with pytest.raises(Refused, match="running"):
         line.ack(job.run, job.token)
-    assert line.kill(job.run, job.token).code == 143
+    assert line.kill(job.run, job.token).code in ENDED
 
 
 def test_a_dead_supervisor_leaves_an_orphan_then_a_loss(
@@ -189,7 +193,7 @@ def test_abandon_comes_too_late_for_a_job_that_began(line: ShellLine, jobs: Jobs
 def test_half_a_script_never_runs(
     base: Path, shell: tuple[str, ...], lines: Lines, jobs: Jobs, tmp_path: Path
 ) -> None:
-    """A line that breaks in the middle of a payload leaves a job that cannot begin."""
+    """A line that breaks in the middle of a payload leaves neither a job nor a claim."""
     effect, job = tmp_path / "effect", jobs(b"")
     line = lines(shell)
     finish(line, jobs(b"true\n"))
@@ -206,7 +210,7 @@ def test_half_a_script_never_runs(
     while process.receive(deadline):
         pass
     process.close()
-    assert line.poll(job.run, job.token).state is JobState.ABANDONED
+    assert line.poll(job.run, job.token).state is JobState.ABSENT
     assert not effect.exists()
 
 
@@ -266,7 +270,7 @@ def test_nobody_else_is_killed(line: ShellLine, jobs: Jobs, base: Path) -> None:
     assert line.poll(job.run, job.token).state is JobState.RUNNING
     os.kill(int(pid), 0)
     child.write_text(real)
-    assert line.kill(job.run, job.token).code == 143
+    assert line.kill(job.run, job.token).code in ENDED
 
 
 def test_an_older_epoch_is_fenced(line: ShellLine, jobs: Jobs, tmp_path: Path) -> None:
@@ -332,13 +336,16 @@ def test_a_full_disk_does_not_change_a_command(
     if os.geteuid() or subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("needs root that may mount a tmpfs")
     try:
-        report = finish(lines(shell), jobs(b"head -c 900000 /dev/zero && exit 8\n"))
+        line = lines(shell)
+        report = finish(line, jobs(b"head -c 900000 /dev/zero && exit 8\n"))
         assert (report.state, report.code, report.out_cut) == (JobState.EXITED, 8, True)
         with contextlib.suppress(OSError), (base / "filler").open("ab", buffering=0) as filler:
             while True:
                 filler.write(b"x" * 512)
-        refused = lines(shell).launch(jobs(b"exit 0\n"))
-        assert refused.state in {JobState.ABANDONED, JobState.CLAIMED}
+        refused = jobs(b"exit 0\n")
+        assert line.launch(refused).state in {JobState.ABANDONED, JobState.CANNOT_CLAIM}
+        (base / "filler").unlink()
+        assert line.poll(refused.run, refused.token).state in {JobState.ABANDONED, JobState.ABSENT}
     finally:
         subprocess.run(["umount", "-l", str(base)], check=True)
 
@@ -371,12 +378,16 @@ def test_a_daemon_does_not_hold_the_exit(line: ShellLine, jobs: Jobs) -> None:
 
 
 def test_the_command_meets_a_plain_world(line: ShellLine, jobs: Jobs) -> None:
-    """Empty stdin, umask 022, cwd /, no descriptors and no variables of the agent's."""
-    script = b"cat; umask; pwd; ls /proc/self/fd | wc -l; echo ${J-}${B-}${NONCE-}.\n"
+    """Empty stdin, umask 022, cwd /, no descriptors, variables or ignored signals of the agent's."""
+    script = (
+        b"cat; umask; pwd; ls /proc/self/fd | wc -l; echo ${J-}${B-}${NONCE-}.\n"
+        b"grep SigIgn /proc/self/status\n"
+    )
     report = finish(line, jobs(script))
     words = report.out.decode().split()
     assert int(words[0], 8) == 0o022
-    assert words[1:] == ["/", "4", "."]
+    assert words[1:4] == ["/", "4", "."]
+    assert not int(words[-1], 16) & (1 << signal.SIGINT - 1 | 1 << signal.SIGQUIT - 1)
 
 
 def test_looking_leaves_nothing(line: ShellLine, lines: Lines, tmp_path: Path) -> None:
@@ -397,35 +408,11 @@ def test_a_host_without_setsid_says_so(tmp_path: Path, base: Path, jobs: Jobs) -
     for name in ("sh", "mkdir", "head", "wc", "ln", "rm", "date", "id", "sync", "mv", "dd", "cat"):
         (tools / name).symlink_to(shutil.which(name) or f"/bin/{name}")
     setting = AgentSetting(base=str(base), shell=("env", f"PATH={tools}:/usr/sbin:", "sh"))
-    from drrun.transport.local import LocalStation
-    from drrun.values import HostName
-
     line = ShellLine(HostName("bare"), LocalStation(), setting=setting, patience=10)
+    line.fence("run-1", 1, "tests")
     report = line.launch(jobs(b"true\n"))
     line.close()
     assert (report.state, report.why) == (JobState.CANNOT_CLAIM, "no setsid on this host")
-
-
-def test_random_kills_never_double_and_never_lie(
-    lines: Lines, shell: tuple[str, ...], jobs: Jobs, tmp_path: Path, base: Path
-) -> None:
-    """SIGKILL of supervisor or child at any stage: at most one effect, exit 0 only with it."""
-    line = lines(shell)
-    for n in range(12):
-        effect = tmp_path / f"effect-{n}"
-        job = jobs(f"echo s >>{effect}; sleep 0.05; echo e >>{effect}\n".encode())
-        line.launch(job)
-        line.poll(job.run, job.token, wait=0.01 * n)
-        for name in (("start",), ("child",), ("start", "child"))[n % 3]:
-            with contextlib.suppress(OSError, IndexError, ValueError):
-                os.kill(pid_in(base, job, name), signal.SIGKILL)
-        with contextlib.suppress(Unreachable):
-            line.launch(job)
-        end = line.poll(job.run, job.token, wait=10)
-        seen = effect.read_text().split() if effect.exists() else []
-        assert seen.count("s") <= 1
-        assert end.state in {JobState.EXITED, JobState.LOST}
-        assert end.code != 0 or seen == ["s", "e"]
 
 
 def quick(job: Job) -> Job:
@@ -444,7 +431,7 @@ def test_a_launch_does_not_wait_for_ever(line: ShellLine, jobs: Jobs) -> None:
     """A job that is not over in time is reported as running, and goes on."""
     job = dataclasses.replace(jobs(b"sleep 30\n"), wait=0.1)
     assert line.launch(job).state is JobState.RUNNING
-    assert line.kill(job.run, job.token).code == 143
+    assert line.kill(job.run, job.token).code in ENDED
 
 
 def test_a_supervisor_that_dies_early_does_not_hold_a_launch(
@@ -510,7 +497,38 @@ def test_forgotten_jobs_are_emptied_together(line: ShellLine, jobs: Jobs, base: 
     for folder in folders:
         assert {path.name for path in folder.iterdir()} == {"child", "exit", "start", "witness"}
     assert (base / running.run / running.token / "cmd").exists()
-    assert line.kill(running.run, running.token).code == 143
+    assert line.kill(running.run, running.token).code in ENDED
+
+
+class CutAtAck(LocalStation):
+    """This machine, over a line that breaks whenever jobs are to be emptied."""
+
+    class Process(LocalProcess):
+        """Ends instead of taking an ack."""
+
+        def send(self, data: bytes, deadline: Deadline) -> None:
+            """Everything else arrives."""
+            if data.startswith(b"ack "):
+                raise BrokenPipeError("cut")
+            super().send(data, deadline)
+
+    def start(self, argv: tuple[str, ...], deadline: Deadline) -> LocalProcess:
+        """Start `argv`."""
+        return self.Process(argv)
+
+
+def test_a_line_that_breaks_still_gives_the_lock_back(base: Path, jobs: Jobs) -> None:
+    """Emptying jobs may fail; the host's lock is given back all the same."""
+    setting = AgentSetting(base=str(base))
+    line = ShellLine(HostName("here"), CutAtAck(), setting=setting, patience=10)
+    line.fence("run-1", 1, "tests")
+    job = quick(jobs(b"true\n"))
+    line.launch(job)
+    line.forget(job.run, job.token)
+    line.release("run-1", 1)
+    line.close()
+    assert (base / job.run / job.token / "cmd").exists()
+    assert not (base / "lock").exists()
 
 
 def test_closing_empties_what_was_forgotten(line: ShellLine, jobs: Jobs, base: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from drrun.errors import Refused
-from drrun.ports import Job, JobState
+from drrun.ports import Job, JobState, Leftover, LeftoverState
 from drrun.transport import protocol
 from drrun.transport.protocol import BadAnswerError, Header, parse_header, split_answer
 from drrun.values import Digest
@@ -45,6 +45,9 @@ def test_other_requests() -> None:
         protocol.ack("run-1", TOKEN).line,
         protocol.fence("run-1", 4, " ann on\nctl ").line,
         protocol.release("run-1", 4).line,
+        protocol.sweep("run-1", 4, dry=False).line,
+        protocol.sweep("run-1", 4, dry=True).line,
+        protocol.strays(dry=True).line,
     ]
     assert lines == [
         f"poll run-1 {TOKEN} 5 0 250 524288",
@@ -53,6 +56,9 @@ def test_other_requests() -> None:
         f"ack run-1 {TOKEN}",
         "fence run-1 4 ann on ctl",
         "release run-1 4",
+        "sweep run-1 4",
+        "sweep run-1 4 dry",
+        "strays - - dry",
     ]
 
 
@@ -119,3 +125,13 @@ def test_a_bad_answer_is_no_state(line: str) -> None:
         parse_header(line)
     with pytest.raises(BadAnswerError, match="no state of a job"):
         Header("asleep").report(b"", b"")
+
+
+def test_leftovers() -> None:
+    """How much a run left, or why it stays; a state of a job is no answer to a sweep."""
+    counted = parse_header("state=found boot=b why=jobs=12 kib=48")
+    assert protocol.leftover(counted) == Leftover(LeftoverState.FOUND, jobs=12, kib=48)
+    kept = parse_header("state=busy boot=b why=c-1 is running")
+    assert protocol.leftover(kept) == Leftover(LeftoverState.BUSY, why="c-1 is running")
+    with pytest.raises(BadAnswerError, match="no answer to a sweep"):
+        protocol.leftover(Header("exited"))
