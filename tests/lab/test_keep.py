@@ -24,7 +24,7 @@ steps:
     order: serial
     uses: service.restart
     with: {service: etcd}
-    keep: {role: etcd, fact: etcd.healthy, at_least: quorum}
+    keep: {role: etcd, fact: etcd.healthy, at_least: quorum, within: 10s}
     ensures:
       - {fact: etcd.healthy, is: true, within: 60s}
 """
