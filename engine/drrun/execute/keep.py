@@ -73,12 +73,12 @@ def refusal(keep: Keep, unit: Unit, found: Measure, *, already: bool) -> Refused
     where = ", ".join(unit.hosts)
     if already:
         return Refused(
-            f"{unit.id}: it is lost already: {told(keep, found)}",
+            f"it is lost already: {told(keep, found)}",
             hint="bring them back first; `if_lost: proceed` on the step goes on where nothing can "
             "be kept, as when members are started again",
         )
     return Refused(
-        f"{unit.id}: while {where} has its turn {found.left} would be healthy: {told(keep, found)}",
+        f"while {where} has its turn {found.left} would be healthy: {told(keep, found)}",
         hint="bring the others back first, then `drrun resume`",
     )
 

@@ -141,7 +141,7 @@ def test_what_is_lost_already_is_said_and_stops() -> None:
     assert "it is lost already" in made.forecast().refusals[0].refused
     finish = made.drive()
     assert finish.exit_code == 5
-    assert "turn@h1: it is lost already: 1 of 3 are healthy" in finish.why
+    assert "it is lost already: 1 of 3 are healthy" in finish.why
     assert sent(made) == []
 
 

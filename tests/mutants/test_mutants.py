@@ -1,0 +1,100 @@
+"""Mutants of every stock runbook: refused, caught on real hosts, or harmless; none does harm."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.mutants import judge
+from tests.mutants.judge import HARM, HARMLESS, LIVE
+from tests.mutants.mutate import Mutant, mutants
+from tests.mutants.page import OPEN, PAGE, page, score, verdicts
+from tests.mutants.worlds import SCENARIOS, inhabited
+from tests.mutants.worlds import judge as on_hosts
+
+from drrun.app import stock_runbooks
+from drrun_lab import Lab, LabSpec, Progress
+
+
+def test_every_step_and_every_pair_gives_its_mutants() -> None:
+    """Nobody chooses them: dropped, skipped, narrowed where there are several hosts, swapped."""
+    for path in stock_runbooks().glob("*.yaml"):
+        made = list(mutants(path))
+        kinds = [mutant.kind for mutant in made]
+        steps = kinds.count("skip")
+        assert kinds.count("drop") == (steps if steps > 1 else 0)
+        assert kinds.count("swap") == steps * (steps - 1) // 2
+        assert 1 <= kinds.count("narrow") <= steps
+        assert len({mutant.text for mutant in made}) == len(made)
+
+
+def test_the_unchanged_runbooks_are_refused_by_nothing() -> None:
+    """Otherwise a mutant's refusal would say nothing of the mutation."""
+    for path in stock_runbooks().glob("*.yaml"):
+        assert judge.before_anything_runs(Mutant(path.stem, "", (), path.read_text())) is None
+
+
+def test_no_mutant_does_harm_and_the_page_says_so() -> None:
+    """Every verdict that was ever taken on real hosts, and every refusal of today's lint."""
+    found = verdicts()
+    print(f"\n{score(found)}")
+    assert [mutant.name for mutant, verdict in found.items() if verdict.by == HARM] == []
+    assert PAGE.read_text() == page(), "python -m tests.mutants.page writes it"
+
+
+def test_what_was_judged_on_real_hosts_is_still_there() -> None:
+    """A verdict for a mutant that lint refuses by now, or that is gone, is dead weight."""
+    still = {
+        mutant.name for mutant, verdict in verdicts().items() if verdict.by in {LIVE, HARMLESS}
+    }
+    assert set(judge.judged()) <= still
+
+
+@pytest.fixture(scope="module", name="lab")
+def _lab() -> Iterator[Lab]:
+    """Three members, two spares and a load balancer, gone when the module ends."""
+    if os.geteuid() != 0:
+        pytest.skip("booting hosts needs root")
+    lab = Lab.up("mutants", LabSpec(spares=2), progress=Progress())
+    yield lab
+    lab.down()
+
+
+@pytest.mark.lab
+@pytest.mark.timeout(7200)
+def test_what_lint_lets_pass_does_no_harm_on_real_hosts(
+    lab: Lab, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """As many as MUTANT_MINUTES allow: those that nobody judged first, the others by turns."""
+    end = time.monotonic() + 60 * float(os.environ.get("MUTANT_MINUTES", "10"))
+    keep = bool(os.environ.get("DRRUN_WRITE_MUTANTS"))
+    passed = {m: v for m, v in verdicts().items() if v.by in {LIVE, HARMLESS, OPEN.by}}
+    found = {mutant: verdict for mutant, verdict in passed.items() if mutant.runbook in SCENARIOS}
+    turn = int(time.time()) // 86400 * 7  # another part each day
+    due = sorted(found, key=lambda m: (found[m] != OPEN, (hash_of(m) + turn) % 1000))
+    harm, ran = [], 0
+    for mutant in due:
+        if time.monotonic() > end:
+            break
+        lab.reset()
+        world = inhabited(lab, tmp_path / "snapshot.db")
+        verdict = on_hosts(mutant, world, tmp_path_factory.mktemp("mutant"))
+        ran += 1
+        print(f"\n{mutant.name}: {verdict.by}: {verdict.why}", end="")
+        if keep:
+            judge.keep(mutant.name, verdict)
+        if verdict.by == HARM:
+            harm.append(f"{mutant.name}: {verdict.why}")
+    print(
+        f"\nmutants on real hosts: {ran - len(harm)} of {ran} without harm ({len(passed)} pass lint)"
+    )
+    assert ran, "no time for a single one"
+    assert harm == []
+
+
+def hash_of(mutant: Mutant) -> int:
+    """The same number for the same mutant, every day."""
+    return sum(mutant.name.encode()) % 1000
