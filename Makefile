@@ -18,11 +18,7 @@ PYTEST := $(BIN)/python -m pytest
 LAB_TESTS := tests/lab
 ROOT := $(filter 0,$(shell id -u))
 
-<<<<<<< HEAD
-.PHONY: help setup test test-unit test-fire test-sshd test-lab test-crash test-chaos test-recoveries lint demo bench docs clean
-=======
-.PHONY: help setup test test-unit test-fire test-sshd test-lab test-crash test-recoveries test-mutants lint demo bench docs clean
->>>>>>> 34fe9aa3ba1e59e15d1d27adc5f29ae6039eba7a
+.PHONY: help setup test test-unit test-fire test-sshd test-lab test-crash test-chaos test-recoveries lint demo bench docs clean test-mutants
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -89,16 +85,14 @@ test-recoveries: setup ## Every recovery on real clusters, with a matrix (root, 
 	@$(BIN)/drrun lab build
 	@DRRUN_WRITE_RECOVERIES=1 $(PYTEST) -q -s tests/recoveries
 
-<<<<<<< HEAD
 test-chaos: setup ## Kill launchers, supervisors and commands at random, 200 times a shell (some minutes)
 	@DRRUN_CHAOS_KILLS=200 $(PYTEST) -q -s tests/unit/transport/test_agent_chaos.py
-=======
+
 # Every mutant by lint; of those that it lets pass, as many on real hosts as MUTANT_MINUTES allow.
 test-mutants: setup ## Break every stock runbook in every way, and see that none does harm (root)
 	@$(BIN)/drrun lab build
 	@DRRUN_WRITE_MUTANTS=1 $(PYTEST) -q -s tests/mutants
 	@$(BIN)/python -m tests.mutants.page
->>>>>>> 34fe9aa3ba1e59e15d1d27adc5f29ae6039eba7a
 
 lint: setup ## ruff, mypy, import-linter
 	@$(BIN)/ruff check .

@@ -19,7 +19,7 @@ from tests.mutants.judge import (
 )
 from tests.mutants.mutate import Mutant, mutants
 
-from drrun.app import stock_runbooks
+from drrun.places import stock_runbooks
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "mutants.md"
 OPEN = Verdict("not run yet", "lint lets it pass; it was not yet run on real hosts")

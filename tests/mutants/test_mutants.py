@@ -15,7 +15,7 @@ from tests.mutants.page import OPEN, PAGE, page, score, verdicts
 from tests.mutants.worlds import SCENARIOS, inhabited
 from tests.mutants.worlds import judge as on_hosts
 
-from drrun.app import stock_runbooks
+from drrun.places import stock_runbooks
 from drrun_lab import Lab, LabSpec, Progress
 
 
