@@ -71,15 +71,11 @@ def run(
     prompt = TerminalPrompt(allowed=not no_input)
     app = engine(prompt)
     app.forks = forks
+    _go_together(out=out, dry_run=dry_run or offline, begin=from_, stage=stage, detach=detach)
     plan = _plan(app, runbook, inventory, extra, limit, begin=from_)
     if dry_run or offline:
         forecast = app.forecast(plan, offline=offline)
         sealed: Sealed | None = None
-        if out is not None and from_:
-            raise UsageError(
-                "--out does not go with --from: a sealed plan is a whole runbook",
-                hint="leave --from out: finished steps find nothing to do",
-            )
         if out is not None and (offline or not forecast.refusals):
             given = answers(tuple(extra or ()))
             where = find_inventory(inventory)
@@ -87,21 +83,30 @@ def run(
             sealed = write_plan(seal(app, forecast, question), out)
         _predicted(screen, forecast, sealed, out)
         return forecast.exit_code
-    if out is not None:
-        raise UsageError("--out goes with --dry-run: a plan is sealed, not run", hint="add -n")
     _which(screen, plan, runbook)
     only = staged(plan, stage=stage)
     consent(plan, prompt, screen, yes=yes, confirm=confirm, only=only)
     words = masked(sys.argv[1:], plan)
     if detach:
-        if only:
-            raise UsageError(
-                "--stage does not go with --detach: a run that rests is not in the background",
-                hint="stage it here, then `drrun resume --detach`",
-            )
         app.begin(plan, words)
         return detached(app.store, screen, plan.run, forks=forks, look=look)
     return drive(app, screen, plan, lambda: app.start(plan, words, only=only))
+
+
+def _go_together(*, out: Path | None, dry_run: bool, begin: str, stage: bool, detach: bool) -> None:
+    """Raise UsageError for options that contradict each other."""
+    if out is not None and not dry_run:
+        raise UsageError("--out goes with --dry-run: a plan is sealed, not run", hint="add -n")
+    if out is not None and begin:
+        raise UsageError(
+            "--out does not go with --from: a sealed plan is a whole runbook",
+            hint="leave --from out: what is done already finds nothing to do",
+        )
+    if stage and detach:
+        raise UsageError(
+            "--stage does not go with --detach: a run that rests is not in the background",
+            hint="stage it here, then `drrun resume --detach`",
+        )
 
 
 def _predicted(

@@ -205,4 +205,5 @@ def test_diagnostics_as_json() -> None:
         "code": "wrong-type",
         "message": '`min` must be a whole number, not "x"',
         "hint": "",
+        "severity": "error",
     }
