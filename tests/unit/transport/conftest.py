@@ -245,6 +245,8 @@ def accounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     home.mkdir(mode=0o755)
     try:
         for name in names.values():
+            # A session that was killed leaves its accounts behind.
+            subprocess.run(["userdel", name], check=False, capture_output=True)
             argv = ["useradd", "-M", "-d", str(home), "-s", "/bin/sh", "-p"]
             subprocess.run([*argv, hashed_password.strip(), name], check=True)
         rules.write_text(
