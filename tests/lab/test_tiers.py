@@ -17,7 +17,7 @@ from functools import partial
 import pytest
 
 from drrun.model.inventory import Target
-from drrun.ports import Job, JobState, Tier
+from drrun.ports import Job, JobReport, JobState, Tier
 from drrun.transport.agent import AgentSetting
 from drrun.transport.line import ShellLine
 from drrun.transport.ssh import SshTransport
@@ -108,6 +108,11 @@ def left(host: Guarded, line: ShellLine, user: str) -> Job:
     return job
 
 
+def ended(line: ShellLine, job: Job) -> JobReport:
+    """The job as it is told once nothing of it runs any more, or as it is after twenty seconds."""
+    return line.poll(RUN, job.token, wait=20)
+
+
 @pytest.mark.parametrize("scope", [True, False], ids=["scope", "session"])
 def test_a_sudo_users_job_outlives_the_session_in_a_scope(guarded: Guarded, scope: bool) -> None:  # noqa: FBT001
     """Root by sudo, in a session of ops: it lives in a scope of its own, and dies in the session."""
@@ -123,6 +128,8 @@ def test_a_sudo_users_job_outlives_the_session_in_a_scope(guarded: Guarded, scop
         assert after.kill(RUN, job.token).code == 143
         until(lambda: not guarded.scopes(), timeout=20, awaiting="the empty scope to vanish")
     else:
+        # logind first forgets the session, then ends what is left in it.
+        report = ended(after, job)
         assert (report.state, report.why) == (JobState.LOST, "killed")
         assert guarded.scopes() == []
     after.release(RUN, 1)
@@ -152,7 +159,7 @@ def test_an_account_that_is_not_root_loses_its_job(guarded: Guarded, linger: boo
     assert line.fence(RUN, 1, "tests") is Tier.SESSION
     job = left(guarded, line, "nosudo")
     after = guarded.line("nosudo", become=False)
-    assert after.poll(RUN, job.token).state is JobState.LOST
+    assert ended(after, job).state is JobState.LOST
     after.release(RUN, 1)
     after.close()
 

@@ -236,6 +236,8 @@ def test_the_same_token_twice(site: Site) -> None:
         again = Job(
             site.run.name, intent.token, 9, f"echo again >>{log}\n".encode(), Digest("0" * 64)
         )
+        assert line.launch(again).state is JobState.FENCED  # the run gave the host back
+        line.fence(site.run.name, 9, "tests")
         report = line.launch(again)
     finally:
         line.close()

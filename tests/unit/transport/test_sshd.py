@@ -252,8 +252,9 @@ def test_a_job_outlives_sudo_and_the_line(
     os.mkfifo(gate)
     target = accounts.target(user=accounts.extra["free"])
     first = transport.connect(target)
+    first.fence("run-1", 1, "tests")
     job = jobs(f"read x <{gate}; echo after; exit 6\n".encode())
-    first.launch(job)
+    assert first.launch(job).state is JobState.RUNNING
     first.close()
     gate.write_text("go\n")
     second = transport.connect(target)
