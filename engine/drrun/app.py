@@ -7,7 +7,6 @@ import os
 import socket
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from drrun import __version__
 from drrun.errors import Fenced, Refused, UsageError
+from drrun.execute.absence import added, reach, record_fenced
 from drrun.execute.recorder import Recorder
 from drrun.journal.events import (
     HostsHeld,
@@ -26,13 +26,16 @@ from drrun.journal.events import (
     RunStarted,
     UndoStarted,
 )
-from drrun.journal.state import RunState, Status
+from drrun.journal.state import RunState
 from drrun.lang.diagnostics import Diagnostic, Source
 from drrun.lang.inventory import load_inventory
 from drrun.lang.load import LoadedRunbook, load_runbook
 from drrun.lang.tree import Node
+from drrun.machine import SystemChance, SystemClock
+from drrun.model.fencing import Fencing, names
 from drrun.model.inventory import Inventory
 from drrun.places import find_runbook, new_run_id, operator, state_root
+from drrun.plan.absence import unneeded, wrong_host
 from drrun.plan.bind import bind, bind_for_lint
 from drrun.plan.compile import Compiled, compile_plan
 from drrun.plan.early import early_mistakes
@@ -52,25 +55,6 @@ if TYPE_CHECKING:  # what only a run needs is imported when there is one: lint a
 
 TORN = 2000
 """Bytes of a torn record that its note keeps."""
-
-
-class SystemClock:
-    """The machine's clock; a wait ends early when the run is asked to stop."""
-
-    def __init__(self, stop: threading.Event) -> None:
-        self._stop = stop
-
-    def now(self) -> float:
-        """Seconds since the epoch."""
-        return time.time()
-
-    def monotonic(self) -> float:
-        """Seconds that never go back."""
-        return time.monotonic()
-
-    def wait(self, seconds: float) -> None:
-        """Give way."""
-        self._stop.wait(seconds)
 
 
 @dataclass
@@ -130,15 +114,21 @@ class App:
         limit: Sequence[str] = (),
         run: RunId | None = None,
         begin: str = "",
+        fenced: Sequence[Fencing] = (),
     ) -> Plan:
         """The plan of a new run, or of the run that is named. Raises AuthorError with every mistake."""
         found = load_inventory(inventory) if isinstance(inventory, Path) else inventory
+        for fencing in fenced:
+            if wrong := wrong_host(fencing.host, found):
+                raise UsageError(wrong[0], hint=wrong[1])
         narrowed = _limited(found, limit) if limit else None
-        binding = bind(loaded, found, answers, limit=narrowed)
+        binding = bind(loaded, found, answers, limit=narrowed, fenced=fenced)
         versions = {"drrun": __version__, "python": sys.version.split()[0]}
         plan = compile_plan(
             loaded, found, binding, self.registry, run=run or new_run_id(), versions=versions
         ).plan
+        if idle := unneeded(plan):
+            raise UsageError(f"--fenced {idle}: this run does nothing on it", hint="leave it out")
         return starting_at(plan, begin) if begin else plan
 
     # --- plan to forecast --------------------------------------------------------------------
@@ -152,7 +142,7 @@ class App:
         if offline:
             return Dry(plan, self.registry, lambda _host, _facts: None, offline=True).forecast()
         with self._hosts(plan) as hosts:
-            hosts.connect_all(plan.targets)
+            reach(hosts, names(plan.fenced))
             reader = Observing(Remembering(hosts))
             forecast = Dry(plan, self.registry, reader).forecast()
             return dataclasses.replace(forecast, facts=reader.found)
@@ -172,14 +162,14 @@ class App:
         when the plan's run was begun already, here or (Fenced) on the hosts.
         """
         with self._hosts(plan) as hosts:
-            hosts.connect_all(plan.targets)  # before the journal: exit 4 leaves nothing behind
+            reach(hosts, names(plan.fenced))  # before the journal: exit 4 leaves nothing behind
             recorder, journal = self._begun(plan, argv, sealed)
             return self._drive(recorder, hosts, journal, only=only)
 
     def begin(self, plan: Plan, argv: Sequence[str] = ()) -> None:
         """Write a run's first record and no more: `resume` goes on with it, in another process."""
         with self._hosts(plan) as hosts:
-            hosts.connect_all(plan.targets)
+            reach(hosts, names(plan.fenced))
         _, journal = self._begun(plan, argv)
         journal.close()
 
@@ -201,6 +191,7 @@ class App:
         try:
             recorder = self._recorder(plan, journal)
             recorder.record(began, durable=True)
+            record_fenced(recorder, plan.fenced)
         except BaseException:
             journal.close()
             raise
@@ -215,30 +206,38 @@ class App:
             recorder.record(JournalTrimmed(size=len(journal.torn), text=text), durable=True)
         return recorder
 
-    def resume(self, run: str | None) -> Finish:
-        """Go on with a run: what is finished stays, what was interrupted is taken up again."""
+    def resume(self, run: str | None, fenced: Sequence[Fencing] = ()) -> Finish:
+        """Go on with a run: what is finished stays, what was interrupted is taken up again.
+
+        Hosts that are `fenced` now are left out from here on, beside those that were before.
+        """
         found = self.resumable(run)
         with self._opened(found) as (recorder, journal), self._hosts(found.plan) as hosts:
-            hosts.connect_all(found.plan.targets)
+            new = added(recorder.state, fenced)
+            reach(hosts, {*recorder.state.fenced, *names(new)})
+            record_fenced(recorder, new)
             return self._drive(recorder, hosts, journal)
 
-    def takeover(self, run: str | None) -> Finish:
+    def takeover(self, run: str | None, fenced: Sequence[Fencing] = ()) -> Finish:
         """Go on with a run that another controller holds: dead, frozen, or out of reach.
 
         The hosts are fenced first: from then on they refuse the old controller's changes.
         """
         found = self.resumable(run)
         plan = found.plan
-        epoch = RunState.of(plan, found.events).epoch + 1
+        before = RunState.of(plan, found.events)
+        epoch, new = before.epoch + 1, added(before, fenced)
         self.store.prove_writable(found.run)  # hosts that were fenced in vain refuse everybody
         with self._hosts(plan) as hosts:
-            hosts.connect_all(plan.targets)
+            reach(hosts, {*before.fenced, *names(new)})
             if plan.changes_anything:
                 epoch = _fence_above(hosts, epoch)
             _, journal = self.store.take_over(found.run)
-            return self._drive(self._recorder(plan, journal), hosts, journal, fenced=epoch)
+            recorder = self._recorder(plan, journal)
+            record_fenced(recorder, new)
+            return self._drive(recorder, hosts, journal, fenced=epoch)
 
-    def abort(self, run: str | None) -> Finish:
+    def abort(self, run: str | None, fenced: Sequence[Fencing] = ()) -> Finish:
         """Undo a run, last step first. Raises Refused behind the point of no return."""
         found = self.store.find(run)
         state = RunState.of(found.plan, found.events)
@@ -249,7 +248,9 @@ class App:
                 hint=f"go on with `drrun resume {found.run}`, or restore from the last-chance backup",
             )
         with self._opened(found) as (recorder, journal), self._hosts(found.plan) as hosts:
-            hosts.connect_all(found.plan.targets)
+            new = added(recorder.state, fenced, undo=True)
+            reach(hosts, {*recorder.state.fenced, *names(new)})
+            record_fenced(recorder, new)
             if state.phase != "undo":
                 recorder.record(UndoStarted(why="asked to", operator=operator()), durable=True)
             return self._drive(recorder, hosts, journal)
@@ -258,7 +259,7 @@ class App:
         """Record a person's verdict on a change whose result was lost."""
         found = self.store.find(run)
         state = RunState.of(found.plan, found.events)
-        lost = [u for u, r in state.units.items() if r.status is Status.UNKNOWN]
+        lost = state.lost()
         unit = next((u for u in lost if u in (step, f"{step}@{host}")), None)
         if unit is None:
             raise UsageError(
@@ -268,7 +269,12 @@ class App:
         with self._opened(found) as (recorder, _):
             recorder.record(
                 Resolved(
-                    unit=UnitId(unit), host=HostName(host), verdict=verdict, by=operator(), why=why
+                    unit=UnitId(unit),
+                    host=HostName(host),
+                    verdict=verdict,
+                    by=operator(),
+                    why=why,
+                    undo=lost[UnitId(unit)],
                 ),
                 durable=True,
             )
@@ -335,7 +341,15 @@ class App:
                 recorder.record(HostsHeld(tiers=dict(hosts.tiers)))
             self.under_way()
             return Driver(
-                recorder, hosts, self.registry, self.clock, self.prompt, self.forks, self.stop, only
+                recorder,
+                hosts,
+                self.registry,
+                self.clock,
+                self.prompt,
+                self.forks,
+                self.stop,
+                only,
+                SystemChance(),
             ).drive()
         finally:
             journal.close()

@@ -25,11 +25,11 @@ from drrun.plan.plan import Plan
 from drrun.report.drift import difference_lines, step_details
 from drrun.store.folder import StoredRun
 from drrun.transport.routes import Transports
-from drrun.values import CONTROLLER, StepId
+from drrun.values import CONTROLLER, HostName, StepId
 
 
-def drift_of(app: App, stored: StoredRun) -> Drift:
-    """Look at everything that a resume rests on. Only reads."""
+def drift_of(app: App, stored: StoredRun, gone: frozenset[HostName] = frozenset()) -> Drift:
+    """Look at everything that a resume rests on, but hosts that are fenced, or `gone`. Only reads."""
     state = RunState.of(stored.plan, stored.events)
     found = checkpoint(stored.plan, stored.events, app.registry, stored.outputs)
     runbook, edited, drifts = _runbook(app, stored.plan)
@@ -39,6 +39,7 @@ def drift_of(app: App, stored: StoredRun) -> Drift:
         if record.status is Status.DONE
     }
     hosts = Hosts(stored.plan, app.transport or Transports())
+    hosts.leave_out({*state.fenced, *gone})
     try:
         moved, asked = host_drifts(found, hosts)
     finally:
@@ -94,7 +95,7 @@ def _runbook(app: App, plan: Plan) -> tuple[str, bool, tuple[StepDrift, ...]]:
         groups={**{name: (name,) for name in targets}, **plan.whole_roles},
         vars=dict(plan.vars),
     )
-    binding = Binding(plan.roles, plan.whole_roles, plan.inputs, plan.files, plan.vars)
+    binding = Binding(plan.roles, plan.whole_roles, plan.inputs, plan.files, plan.vars, plan.fenced)
     try:
         now = compile_plan(
             app.load(plan.runbook),

@@ -189,6 +189,14 @@ class Transport(Protocol):
         """The host key that a connection must show (SHA256:…), without connecting."""
         ...
 
+    def sign_of_life(self, target: Target, *, timeout: float) -> str:
+        """How anything answers at the host's address, in words; empty when nothing does.
+
+        Asks nothing and logs in nowhere. Raises ConnectError when it cannot be found out from
+        here: a jump host that does not answer.
+        """
+        ...
+
     def close(self) -> None:
         """Close every line."""
         ...
@@ -207,6 +215,14 @@ class Clock(Protocol):
 
     def wait(self, seconds: float) -> None:
         """Give way for up to `seconds`; returns early, raising Interrupted, when asked to stop."""
+        ...
+
+
+class Chance(Protocol):
+    """Randomness: where many must not act at the same moment."""
+
+    def fraction(self) -> float:
+        """A number from 0 to 1 that nobody can foresee."""
         ...
 
 

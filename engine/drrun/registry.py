@@ -79,7 +79,9 @@ class Registry:
             )
             return answer
 
-        return FactSpec(name, _title(kind), TypeAdapter(kind).json_schema, check, value)
+        return FactSpec(
+            name, _title(kind), TypeAdapter(kind).json_schema, check, value, kind.when_fenced
+        )
 
     def steps(self) -> Sequence[str]:
         """Every step type's name."""
@@ -177,6 +179,7 @@ def _spec(kind: type[Step], source: str) -> StepSpec:
         fields=tuple(kind.model_fields),
         outputs=kind.outputs,
         undoable=kind.undo is not base.undo,  # type: ignore[attr-defined]
+        authors_word=kind.authors_word,
         source=source,
         check=lambda fields: _check(kind, fields),
         effects=lambda fields: _effects(kind, fields),
@@ -255,7 +258,7 @@ def _effects(kind: type[Step], fields: Mapping[str, object]) -> Effects:
             f"the rules of {kind.uses} rest on a field that only a run can give",
             hint=f"write it out, or take it from inputs: {', '.join(sorted(holes))}",
         ) from error
-    return Effects(transitions, passes, rules, cautions)
+    return Effects(transitions, passes, rules, cautions, _checkable(made))
 
 
 def _settled(demand: Demand) -> Demand:
@@ -271,6 +274,14 @@ def _plain(value: object) -> Json:
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
     return value  # type: ignore[return-value]
+
+
+def _checkable(made: Step) -> bool:
+    """What the step says of itself; a check that is not known yet is taken on trust."""
+    try:
+        return made.checkable()
+    except NotKnownError:
+        return True
 
 
 def _promised(fact: Fact[Any], value: object) -> Json:

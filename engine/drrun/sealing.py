@@ -150,6 +150,7 @@ def _planned_again(app: App, sealed: Sealed, question: Asked) -> Plan:
             question.answers,
             limit=question.limit,
             run=sealed.run,
+            fenced=sealed.forecast.plan.fenced,
         )
     except AuthorError:
         if not (edited or findings):

@@ -20,15 +20,18 @@ from drrun.errors import DrrunError, NotKnownError, Refused, StepFailed, TooLarg
 from drrun.model.rule import Alike, Alone, Demand, Duty, FactRef, Rule, State, step_done
 from drrun.model.runbook import Duration, Flag, Whole
 from drrun.values import (
+    CHANGED,
     CONTROLLER,
     Command,
     Effect,
     Json,
     NotKnown,
+    Predicate,
     Repeat,
     Reply,
     Secret,
     digest,
+    satisfies,
     seconds,
     span,
 )
@@ -60,6 +63,8 @@ class Fact(ABC, Generic[T]):
     __slots__ = ()
     name: ClassVar[str]
     timeout: ClassVar[float] = 30.0
+    when_fenced: ClassVar[Any] = None
+    """What a host counts as that the operator has fenced (powered off, cut off); None: nothing."""
     answers: ClassVar[TypeAdapter[Any]]
 
     def __init_subclass__(cls, **kwargs: object) -> None:
@@ -120,27 +125,6 @@ class Look(Fact[T]):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Predicate:
-    """A test on a fact's answer, with words for people. `before` is the answer before the change."""
-
-    text: str
-    test: Callable[[Any, Any], bool]
-
-    def holds(self, value: object, before: object = None) -> bool:
-        """Whether `value` passes."""
-        return self.test(value, before)
-
-
-CHANGED = Predicate("changed", lambda value, before: value != before)
-"""The fact's answer must differ from what it was before the change (a restart's instance id)."""
-
-
-def satisfies(text: str, test: Callable[[Any], bool]) -> Predicate:
-    """A predicate from a function; `text` completes 'must be …'."""
-    return Predicate(text, lambda value, _before: bool(test(value)))
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
 class DoneChange:
     """A change that the journal says was sent, for `undo`."""
 
@@ -193,10 +177,10 @@ class Host(Protocol):
         """The inventory's vars for this host."""
         ...
 
-    @property
-    def run(self) -> str:
-        """The run's id: makes names of set-aside folders and tokens unique."""
-        ...
+    run: str
+    """The run's id: makes names of set-aside folders and tokens unique."""
+    step: str
+    """The step's id: what two steps of one run set aside must not have one name."""
 
     @overload
     def read(self, a: Fact[A], /) -> A: ...
@@ -211,12 +195,19 @@ class Host(Protocol):
         ...
 
     def require(
-        self, fact: Fact[T], must: T | Predicate, *, because: str, hint: str = "", within: str = ""
+        self,
+        fact: Fact[T],
+        must: T | Predicate,
+        *,
+        because: str,
+        hint: str = "",
+        within: str = "",
+        hopeless: Fact[str] | None = None,
     ) -> T:
         """The answer, which must be `must` (waited for up to `within`), else Refused or StepFailed.
 
-        Refused where nothing was changed by this unit yet, StepFailed after a change. In a dry-run
-        on something not yet known: noted as "checked at run", and the prediction goes on.
+        Refused where nothing was changed by this unit yet, StepFailed after a change, and at once when
+        `hopeless` says why. In a dry-run, what is not yet known is noted as "checked at run".
         """
         ...
 
@@ -233,13 +224,13 @@ class Host(Protocol):
         timeout: str = "",
         within: str = "10s",
         exits: Sequence[int] = (0,),
+        hopeless: Fact[str] | None = None,
     ) -> T:
         """Make one named change, journaled before it is sent; names are unique in a unit.
 
-        After it, every fact in `sets` is read again until it holds (`within`): a change that did
-        not take is a failure. `only_if` makes it conditional. `returns` makes a value of stdout:
-        of more than 64 KiB, or of a stream that was cut, it raises TooLarge after the change was
-        made. Any exit not in `exits` is a failure.
+        After it, `sets` are read again until they hold (`within`): a change that did not take failed,
+        at once when `hopeless` says why. `only_if` makes it conditional. `returns` makes a value of
+        stdout; of more than 64 KiB it raises TooLarge. Any exit not in `exits` is a failure.
         """
         ...
 
@@ -271,8 +262,11 @@ class Group(Protocol):
 
     @property
     def hosts(self) -> Sequence[Host]:
-        """The step's hosts, in the inventory's order."""
+        """The step's hosts, in the inventory's order, without those that are fenced."""
         ...
+
+    fenced: Sequence[str]
+    """Hosts that it would act on, were they not fenced: nobody can ask them anything."""
 
     def __getitem__(self, name: str) -> Host: ...
 
@@ -310,6 +304,8 @@ class Step(BaseModel):
     uses: ClassVar[str]
     effect: ClassVar[Effect] = Effect.CHANGE
     repeat: ClassVar[Repeat] = Repeat.NEVER
+    authors_word: ClassVar[bool] = False
+    """Whether a runbook may say `repeat: safe` of it: only its author can know what it does."""
     outputs: ClassVar[tuple[str, ...]] = ()
 
     def transitions(self) -> Mapping[Fact[Any], Any]:
@@ -327,6 +323,10 @@ class Step(BaseModel):
     def cautions(self) -> Sequence[str]:
         """What this step does that no rule can see, in words: lint warns of it."""
         return ()
+
+    def checkable(self) -> bool:
+        """Whether facts that its changes set tell what became of one; else `on_unknown` must."""
+        return bool(self.transitions())
 
 
 class HostStep(Step, ABC):

@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NewType, NoReturn, TypeAlias
+from typing import Any, NewType, NoReturn, TypeAlias
 
 from drrun.errors import NotKnownError, Refused
 
@@ -48,6 +48,11 @@ class Repeat(StrEnum):
     SAFE = "safe"
     CHECK = "check"
     NEVER = "never"
+
+    def stricter(self, other: Repeat) -> Repeat:
+        """The one of the two that allows less."""
+        order = list(Repeat)
+        return max(self, other, key=order.index)
 
 
 class Outcome(StrEnum):
@@ -153,10 +158,31 @@ class NotKnown:
 
     __bool__ = __str__ = __int__ = __float__ = __len__ = __iter__ = __contains__ = _look
     __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __format__ = __add__ = _look
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = _look  # a fact about something not known is no key either
 
     def __repr__(self) -> str:
         return f"<known after {self.origin}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Predicate:
+    """A test on a fact's answer, with words for people. `before` is the answer before the change."""
+
+    text: str
+    test: Callable[[Any, Any], bool]
+
+    def holds(self, value: object, before: object = None) -> bool:
+        """Whether `value` passes."""
+        return self.test(value, before)
+
+
+CHANGED = Predicate("changed", lambda value, before: value != before)
+"""The fact's answer must differ from what it was before the change (a restart's instance id)."""
+
+
+def satisfies(text: str, test: Callable[[Any], bool]) -> Predicate:
+    """A predicate from a function; `text` completes 'must be …'."""
+    return Predicate(text, lambda value, _before: bool(test(value)))
 
 
 @dataclass(frozen=True, slots=True)

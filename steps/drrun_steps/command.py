@@ -26,6 +26,7 @@ class Run(HostStep):
     uses = "command"
     effect = Effect.CHANGE
     repeat = Repeat.NEVER
+    authors_word = True
     outputs = ("stdout",)
 
     argv: Words
@@ -43,6 +44,10 @@ class Run(HostStep):
         """A change of etcd or Kubernetes by hand."""
         return unseen(" ".join(str(word) for word in self.argv))
 
+    def checkable(self) -> bool:
+        """With `check`."""
+        return bool(self.check)
+
     def run(self, host: Host) -> Outputs:
         """Look at `check`, then run it once."""
         fact = CommandCheck(self.check)
@@ -56,7 +61,7 @@ class Run(HostStep):
                 sets={fact: True} if self.check else None,
                 touches=self.touches,
                 returns=text_of,
-                repeat=Repeat.CHECK if self.check else Repeat.NEVER,
+                repeat=Repeat.CHECK if self.check else None,
                 timeout=self.timeout,
                 exits=self.exits,
             )

@@ -9,8 +9,11 @@ from drrun.spi import Done, Effect, Fact, Host, HostStep, Outputs, Repeat, Step,
 
 _ASIDE = 'if [ -e "$FILE" ] && [ ! -e "$ASIDE" ]; then cp -p -- "$FILE" "$ASIDE"; fi'
 _BACK = r"""
+# put the old file back, or remove the copy where there was nothing
 set -eu
-if [ -e "$ASIDE" ]; then mv -f -- "$ASIDE" "$FILE"; else rm -f -- "$FILE"; fi
+if [ -e "$ASIDE" ]; then mv -f -- "$ASIDE" "$FILE"; exit; fi
+[ "$WAS" = no ] || { echo "drrun: $ASIDE, which was set aside, is gone" >&2; exit 5; }
+rm -f -- "$FILE"
 """
 
 
@@ -37,7 +40,7 @@ class Copy(HostStep):
 
     def run(self, host: Host) -> Outputs:
         """Set aside, copy."""
-        aside = f"{self.dest}.drrun-{host.run}"
+        aside = self._aside(host)
         host.change(
             "set-aside",
             sh(_ASIDE, FILE=self.dest, ASIDE=aside),
@@ -47,12 +50,21 @@ class Copy(HostStep):
         sha256 = host.put("copy", Path(self.source), self.dest, mode=self.mode, owner=self.owner)
         return {"sha256": sha256}
 
+    def _aside(self, host: Host) -> str:
+        return f"{self.dest}.drrun-{host.run}.{host.step}"
+
     def undo(self, host: Host, done: Done) -> None:
         """Put back what was there."""
         if done.did("copy", host.name):
+            was = next(change.before for change in done.changes if change.name == "copy")
             host.change(
                 "put-back",
-                sh(_BACK, FILE=self.dest, ASIDE=f"{self.dest}.drrun-{host.run}"),
+                sh(
+                    _BACK,
+                    FILE=self.dest,
+                    ASIDE=self._aside(host),
+                    WAS="yes" if any(was.values()) else "no",
+                ),
                 touches=(f"file:{self.dest}",),
                 repeat=Repeat.SAFE,
             )

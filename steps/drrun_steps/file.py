@@ -97,7 +97,7 @@ class Put(HostStep):
                 sh(
                     _WRITE,
                     FILE=self.path,
-                    ASIDE=f"{self.path}.drrun-{host.run}",
+                    ASIDE=f"{self.path}.drrun-{host.run}.{host.step}",
                     CONTENT=self.content,
                     MODE=self.mode,
                     OWNER=self.owner or "root:root",
@@ -117,7 +117,7 @@ class Put(HostStep):
             sh(
                 _BACK,
                 FILE=self.path,
-                ASIDE=f"{self.path}.drrun-{host.run}",
+                ASIDE=f"{self.path}.drrun-{host.run}.{host.step}",
                 WAS="yes" if before.exists else "no",
             ),
             sets={fact: before},

@@ -57,6 +57,7 @@ class Script(HostStep):
     uses = "script"
     effect = Effect.CHANGE
     repeat = Repeat.NEVER
+    authors_word = True
     outputs = ("stdout",)
 
     script: str
@@ -76,6 +77,10 @@ class Script(HostStep):
         """Changes of etcd or Kubernetes by hand."""
         return unseen(self.script)
 
+    def checkable(self) -> bool:
+        """With `check_script`."""
+        return bool(self.check_script)
+
     def run(self, host: Host) -> Outputs:
         """Look at `check_script`, then run it once."""
         fact = ScriptCheck(self.check_script)
@@ -89,7 +94,7 @@ class Script(HostStep):
                 sets={fact: True} if self.check_script else None,
                 touches=self.touches,
                 returns=text_of,
-                repeat=Repeat.CHECK if self.check_script else Repeat.NEVER,
+                repeat=Repeat.CHECK if self.check_script else None,
                 timeout=self.timeout,
                 exits=self.exits,
             )

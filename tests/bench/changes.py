@@ -51,7 +51,7 @@ def runbook(steps: int, uses: str) -> str:
     lines = []
     for n in range(1, steps + 1):
         need = f"needs: [{{step: s{n - 1}, per: host}}], " if n > 1 else ""
-        lines.append(f"  - {{id: s{n}, hosts: members, {need}uses: {uses}}}")
+        lines.append(f"  - {{id: s{n}, hosts: members, {need}uses: {uses}, on_unknown: ask}}")
     return head + "\n".join(lines) + "\n"
 
 

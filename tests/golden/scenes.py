@@ -20,6 +20,7 @@ from drrun.journal.chain import Stamp
 from drrun.journal.events import Event, UnitFinished
 from drrun.lang.inventory import load_inventory
 from drrun.lang.load import load_runbook
+from drrun.model.fencing import Fencing
 from drrun.plan.bind import bind
 from drrun.plan.compile import compile_plan
 from drrun.plan.plan import Plan
@@ -218,6 +219,15 @@ def unknown_resolved(desk: Desk) -> None:
     desk.app().resume(None)
 
 
+def fenced(desk: Desk) -> None:
+    """The controller died, and a host with it; a person fenced it, and the run went on without it."""
+    without = (STOP + WIPE).replace("hosts: etcd,", "hosts: etcd, on_unreachable: skip-fenced,")
+    crashed(desk, compiled(without), 1)
+    desk.world.down.add(HostName("cp2"))
+    word = Fencing(HostName("cp2"), "power", "outlet 4 is off", "olga")
+    desk.app().resume(None, [word])
+
+
 def parked(desk: Desk) -> None:
     """A step asks a person, and nobody is there."""
     desk.app().start(compiled(STOP + ASK + START))
@@ -244,6 +254,7 @@ SCENES: tuple[Scene, ...] = (
     taken_over,
     unknown,
     unknown_resolved,
+    fenced,
     parked,
 )
 SAYS = {"parked": ["yes"]}

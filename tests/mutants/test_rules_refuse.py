@@ -172,6 +172,10 @@ class Nowhere:
         """Not asked either."""
         raise AssertionError(target.name)
 
+    def sign_of_life(self, target: Target, *, timeout: float) -> str:
+        """Nor looked for."""
+        raise AssertionError(target.name, timeout)
+
     def close(self) -> None:
         """Nothing is open."""
 

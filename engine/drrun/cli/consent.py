@@ -7,6 +7,7 @@ from drrun.errors import Refused, UsageError
 from drrun.journal.state import RunState
 from drrun.plan.plan import Plan
 from drrun.ports import Prompt, Question
+from drrun.report import absent
 from drrun.report.words import fold
 from drrun.store.folder import StoredRun
 from drrun.values import Effect, StepId
@@ -39,6 +40,8 @@ def consent(
         return
     if yes:
         return
+    for line in absent.planned(plan):
+        screen.warn(line)
     for step in destroys:
         screen.warn(f"! {step.id} destroys on {fold(step.hosts)}: {step.title or step.uses}")
     if not prompt.present:

@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from drrun.errors import UsageError
+from drrun.model.fencing import METHODS, Fencing
+from drrun.values import HostName
 
 Output = Literal["text", "json"]
 Color = Literal["auto", "always", "never"]
@@ -28,6 +30,39 @@ class Look:
     """More: every fact that was asked."""
     color: Color = "auto"
     """Colours; auto: on a terminal, unless NO_COLOR is set or TERM is dumb."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Absent:
+    """Hosts that a run goes on without."""
+
+    fenced: Annotated[list[str] | None, Parameter(name="--fenced")] = None
+    """HOST=METHOD: a host that cannot act any more, and how that was made sure of: power (off or unplugged), hypervisor (stopped there), network (cut off from the others). Repeatable; with --reason."""
+    reason: str = ""
+    """With --fenced: the evidence. It goes into the journal and every report, with your name."""
+
+    @property
+    def words(self) -> list[str]:
+        """The same as words of a command line."""
+        hosts = [word for host in self.fenced or () for word in ("--fenced", host)]
+        return [*hosts, "--reason", self.reason] if hosts else []
+
+    def fencings(self, by: str) -> tuple[Fencing, ...]:
+        """What was said. Raises UsageError."""
+        found: dict[HostName, Fencing] = {}
+        for word in self.fenced or ():
+            host, _, method = word.partition("=")
+            if not host or method not in METHODS:
+                known = "; ".join(f"{name}: {meaning}" for name, meaning in METHODS.items())
+                raise UsageError(f"--fenced takes HOST=METHOD, not {word!r}", hint=known)
+            if not self.reason.strip():
+                raise UsageError(
+                    f"--fenced {word} needs a --reason: what shows that {host} cannot act?",
+                    hint=f'--fenced {word} --reason "outlet 4 is off, seen dark"',
+                )
+            found[HostName(host)] = Fencing(HostName(host), method, self.reason.strip(), by)
+        return tuple(found.values())
 
 
 InventoryPath = Annotated[

@@ -13,7 +13,7 @@ from drrun.app import App
 from drrun.cli.consent import consent, staged
 from drrun.cli.detach import detached
 from drrun.cli.driving import drive
-from drrun.cli.options import InventoryPath, Look, answers, find_inventory
+from drrun.cli.options import Absent, InventoryPath, Look, answers, find_inventory
 from drrun.cli.prompt import TerminalPrompt
 from drrun.cli.terminal import Terminal, terminal
 from drrun.cli.verbs import VERBS
@@ -21,6 +21,7 @@ from drrun.cli.wiring import engine
 from drrun.errors import UsageError
 from drrun.execute.dry import Forecast
 from drrun.execute.sealed import Sealed
+from drrun.places import operator
 from drrun.plan.plan import Plan
 from drrun.report import dry, reviewing
 from drrun.report.words import safe
@@ -45,6 +46,7 @@ def run(
     confirm: str = "",
     no_input: Annotated[bool, Parameter(name="--no-input")] = False,
     detach: bool = False,
+    absent: Absent = Absent(),  # noqa: B008 - frozen
     look: Look = Look(),  # noqa: B008 - frozen
 ) -> int:
     """Run a runbook, or say what a run would do (--dry-run).
@@ -65,6 +67,7 @@ def run(
         confirm: Agree, by the inventory's name: refused when it is another one.
         no_input: Never ask; what needs a person waits (exit 6).
         detach: Go on in the background once it is under way; `drrun watch` follows it.
+        absent: Hosts that the run goes without.
         look: How it is shown.
     """
     screen = terminal(look)
@@ -72,7 +75,7 @@ def run(
     app = engine(prompt)
     app.forks = forks
     _go_together(out=out, dry_run=dry_run or offline, begin=from_, stage=stage, detach=detach)
-    plan = _plan(app, runbook, inventory, extra, limit, begin=from_)
+    plan = _plan(app, runbook, inventory, extra, limit, begin=from_, absent=absent)
     if dry_run or offline:
         forecast = app.forecast(plan, offline=offline)
         sealed: Sealed | None = None
@@ -145,6 +148,7 @@ def _plan(
     limit: list[str] | None,
     *,
     begin: str,
+    absent: Absent,
 ) -> Plan:
     if runbook in VERBS and not Path(runbook).exists():
         raise UsageError(
@@ -153,7 +157,8 @@ def _plan(
     loaded = app.load(runbook)
     given = answers(tuple(extra or ()))
     found, only = find_inventory(inventory), tuple(limit or ())
-    return app.plan(loaded, found, given, limit=only, begin=begin)
+    fenced = absent.fencings(operator())
+    return app.plan(loaded, found, given, limit=only, begin=begin, fenced=fenced)
 
 
 def _which(screen: Terminal, plan: Plan, word: str) -> None:

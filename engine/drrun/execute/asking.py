@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from drrun.errors import StepFailed
+from drrun.execute.follow import Detached
 from drrun.execute.hosts import Hosts
 from drrun.ports import Clock, Line
 from drrun.spi import Fact, Look
@@ -77,13 +78,28 @@ def until(
     within: float,
     clock: Clock,
     stop: threading.Event,
+    hopeless: Fact[str] | None = None,
 ) -> Any:
-    """The fact's answer as soon as it is good, else the last one when `within` seconds are over."""
+    """The fact's answer as soon as it is good, else the last one when `within` seconds are over.
+
+    Raises StepFailed as soon as `hopeless`, read beside it, says why it will never be good, and
+    Detached when the controller is asked to leave meanwhile.
+    """
     end = clock.monotonic() + within
+    facts = [fact] if hopeless is None else [fact, hopeless]
     while True:
-        value = fact.answers.validate_python(ask_facts(line, [fact])[0])
-        if good(value) or clock.monotonic() >= end or stop.is_set():
+        answer, *said = ask_facts(line, facts)
+        value = fact.answers.validate_python(answer)
+        if good(value):
             return value
+        if said and said[0]:
+            raise StepFailed(
+                f"{line.host}: {said[0]}", hint="see why on the host, then `drrun resume`"
+            )
+        if clock.monotonic() >= end:
+            return value
+        if stop.is_set():
+            raise Detached
         clock.wait(POLL)
 
 

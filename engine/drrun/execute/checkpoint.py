@@ -15,12 +15,12 @@ from drrun.errors import ConnectError, StepFailed
 from drrun.execute.asking import ask_facts
 from drrun.execute.copying import FileSum, Incoming
 from drrun.execute.hosts import Hosts
-from drrun.execute.live import LiveSession
+from drrun.execute.live import LEFT_OPEN, LiveSession
 from drrun.execute.past import Past
 from drrun.execute.printed import reply_of
 from drrun.execute.unit import Catalog, Performance, names_for
 from drrun.execute.view import Change, Copy, decoded
-from drrun.journal.events import Answered, ChangeIntended, Event
+from drrun.journal.events import Answered, ChangeIntended, Event, HostFenced, UnitStarted
 from drrun.journal.outputs import Outputs
 from drrun.journal.state import RunState
 from drrun.plan.diff import StepDrift
@@ -134,8 +134,10 @@ class _Replay(LiveSession):
         because: str,
         hint: str,
         within: float,
+        hopeless: Fact[str] | None = None,
     ) -> Any:
         """From the journal."""
+        del hopeless
         self.facts[self._ordinal + 1] = [(host, fact, str(host))]
         return LiveSession.require(
             self, host, fact, must, because=because, hint=hint, within=within
@@ -145,6 +147,8 @@ class _Replay(LiveSession):
         """From the journal; one that has not ended ends the replay."""
         if change.only_if is not None and not self._wanted(host, change):
             return None
+        if self.past.kind(self._ordinal + 1) == "note":
+            self._ordinal += 1  # not made again: an earlier attempt has it
         self._ordinal += 1
         past = self.past.change(self._ordinal, change.name, change.asked(host))
         if past.intents:
@@ -159,6 +163,11 @@ class _Replay(LiveSession):
             return None
         assert self.outputs is not None
         return change.returns(reply_of(self.outputs, finished))
+
+    def skip_taken_up(self) -> None:
+        """What an earlier attempt left open stands first; what came of it stands there."""
+        if self.past.kind(1) == LEFT_OPEN:
+            self._ordinal = 1
 
     def put(self, host: HostName, copy: Copy) -> str:
         """A source is not hashed again: one that the plan knows nothing of ends the replay."""
@@ -189,6 +198,7 @@ def checkpoint(
     if state.phase == "undo":
         return Checkpoint(())
     replays: dict[tuple[UnitId, int], _Replay] = {}
+    fenced = _fenced_then(plan, events)
     other: list[StepId] = []
     for unit in plan.units:
         record = state.units[unit.id]
@@ -196,11 +206,14 @@ def checkpoint(
             if undo:
                 continue
             past = Past(unit.id, record.replay(attempt, undo=False))
-            replay = _Replay(None, None, past, sums=sums, outputs=outputs)  # type: ignore[arg-type]
+            gone = fenced.get((unit.id, attempt), frozenset())
+            replay = _Replay(None, None, past, gone, sums=sums, outputs=outputs)  # type: ignore[arg-type]
+            replay.skip_taken_up()
             replays[(unit.id, attempt)] = replay
             names = names_for(plan, unit, state.outputs())
             # What had to be done before was done, or the attempt would not be in the journal.
             stage = Performance(plan, unit, catalog, replay, names, lambda _unit: True)
+            stage.fenced = gone
             ended = record.outcome is not None and record.outcome.good
             if not _performed(stage) and ended and attempt == record.attempt:
                 other.append(unit.step)
@@ -208,6 +221,20 @@ def checkpoint(
     for event in events:
         known.take(event)
     return Checkpoint(tuple(known.facts.values()), tuple(dict.fromkeys(other)))
+
+
+def _fenced_then(
+    plan: Plan, events: Sequence[Event]
+) -> Mapping[tuple[UnitId, int], frozenset[HostName]]:
+    """The hosts that were fenced when each attempt began."""
+    gone = {fencing.host for fencing in plan.fenced}
+    found: dict[tuple[UnitId, int], frozenset[HostName]] = {}
+    for event in events:
+        if isinstance(event, HostFenced):
+            gone.add(event.host)
+        elif isinstance(event, UnitStarted) and not event.undo:
+            found[(event.unit, event.attempt)] = frozenset(gone)
+    return found
 
 
 def _performed(stage: Performance) -> bool:
@@ -278,7 +305,7 @@ def host_drifts(found: Checkpoint, hosts: Hosts) -> tuple[tuple[HostDrift, ...],
     """
     by_host: dict[HostName, list[Known]] = {}
     for known in found.known:
-        if known.fact.timeout <= SLOW:
+        if known.fact.timeout <= SLOW and known.host in hosts.present:
             by_host.setdefault(known.host, []).append(known)
     with ThreadPoolExecutor(max_workers=min(len(by_host), 8) or 1) as pool:
         drifts = pool.map(lambda host: _asked_again(hosts, host, by_host[host]), by_host)

@@ -121,7 +121,7 @@ def _interrupted(state: RunState, in_flight: Collection[UnitId]) -> list[Command
 
 def _blockers(state: RunState) -> list[UnitId]:
     """Bad ends that keep anything new from starting."""
-    return [unit for unit in state.failures if _step(state, unit).on_failure != "continue"]
+    return [unit for unit in state.failures if not state.may_go_on(unit)]
 
 
 def _retries(state: RunState, in_flight: Collection[UnitId], *, stopping: bool) -> list[Command]:
@@ -139,6 +139,10 @@ def _retries(state: RunState, in_flight: Collection[UnitId], *, stopping: bool) 
 
 
 def _turn_back(state: RunState) -> TurnBack | None:
+    """Not while anything is unknown or out of reach: nobody undoes what nobody knows."""
+    for unit, status in state.failures.items():
+        if status is Status.UNKNOWN or state.units[unit].unreached:
+            return None
     for unit in state.failures:
         if _step(state, unit).on_failure == "undo" and state.no_return is None:
             return TurnBack(f"{unit} failed and its step says on_failure: undo")
@@ -148,31 +152,48 @@ def _turn_back(state: RunState) -> TurnBack | None:
 def _always(state: RunState) -> list[Command]:
     """Steps that run whatever happened, one after the other, once the rest has ended."""
     for unit in state.plan.units:
-        step = state.plan.step_of[unit.step]
-        if step.always and state.units[unit.id].status is Status.PENDING:
+        if not state.plan.step_of[unit.step].always:
+            continue
+        if state.units[unit.id].status is Status.PENDING:
             return [Start(unit.id, 1)]
+        if unit.id in state.always_again:
+            return [Start(unit.id, state.always_again[unit.id])]
     return []
 
 
 def _undo(state: RunState, in_flight: Collection[UnitId], *, stopping: bool) -> list[Command]:
-    """Back to front, a step at a time: undoing is a group act (hazard H7)."""
+    """What really ran, the last that began first, a step at a time: a group act (hazard H7)."""
     if in_flight or stopping:
         return []
-    for step in reversed(state.plan.steps):
-        due: list[Command] = []
-        for unit in state.plan.units_of[step.id]:
-            record = state.units[unit.id]
-            if unit.id in state.undo_failures:
-                return [Finish("undo-failed", 9, f"{unit.id}: {record.why}")]
-            if record.changes and record.status is not Status.UNDONE:
-                cut = record.status is Status.UNDOING
-                due.append(Undo(unit.id, record.undo_attempt + (0 if cut else 1)))
-        if due and not step.always:
+    if state.undo_failures:
+        return _always(state) or [_stuck(state)]
+    for step in reversed(state.changed):
+        if not state.plan.step_of[step].always and (due := _undo_step(state, step)):
             return due
     left = f"undone, but left as it is: {', '.join(state.left)}"
     return _always(state) or [
         Finish("undone", 8, left if state.left else "every change was undone")
     ]
+
+
+def _undo_step(state: RunState, step: StepId) -> list[Command]:
+    """The units of a step that are to be undone now; of a serial step, its last one."""
+    due: list[Command] = []
+    for unit in state.plan.units_of[step]:
+        record = state.units[unit.id]
+        if record.changes and record.status is not Status.UNDONE:
+            cut = record.status is Status.UNDOING or record.undo_open
+            due.append(Undo(unit.id, record.undo_attempt + (0 if cut else 1)))
+    serial = any(n.reason == "serial" for u in state.plan.units_of[step] for n in u.needs)
+    return due[-1:] if serial else due
+
+
+def _stuck(state: RunState) -> Finish:
+    """An undo that failed, or waits for somebody to say what became of a change."""
+    failed = next((u for u in state.undo_failures if not state.units[u].undo_open), None)
+    unit = failed or next(iter(state.undo_failures))
+    status, code = ("undo-failed", 9) if failed else ("waiting", 6)
+    return Finish(status, code, f"{unit}: {state.units[unit].why}")
 
 
 def _finish(state: RunState) -> Finish:

@@ -14,12 +14,13 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 from drrun.errors import ConnectError, DrrunError, Refused, StoreError, Waiting
-from drrun.execute.changing import Changer, Means
+from drrun.execute.changing import Changer
 from drrun.execute.decide import Command, Finish, Start, TurnBack, Undo, decide
 from drrun.execute.follow import Detached, as_error
 from drrun.execute.hosts import Hosts
 from drrun.execute.keep import Keeper
 from drrun.execute.live import LiveSession
+from drrun.execute.means import Means
 from drrun.execute.past import Past
 from drrun.execute.recorder import Recorder
 from drrun.execute.unit import Catalog, Performance, Skip, names_for
@@ -31,10 +32,10 @@ from drrun.journal.events import (
     UnitStarted,
 )
 from drrun.journal.state import Status
-from drrun.plan.plan import Unit
-from drrun.ports import Clock, Prompt
-from drrun.spi import Done, DoneChange
-from drrun.values import Json, Outcome, StepId, UnitId
+from drrun.plan.plan import PlanStep, Unit
+from drrun.ports import Chance, Clock, Prompt
+from drrun.spi import Done, DoneChange, Outputs
+from drrun.values import Effect, Json, Outcome, StepId, UnitId
 
 GOOD = frozenset({Outcome.CHANGED, Outcome.ALREADY, Outcome.SKIPPED})
 DONE = frozenset({Outcome.CHANGED, Outcome.ALREADY})
@@ -55,6 +56,8 @@ class Driver:
     stop: threading.Event = field(default_factory=threading.Event)
     only: frozenset[StepId] = frozenset()
     """The steps to stage; empty: all."""
+    chance: Chance | None = None
+    """Spreads the waits between attempts; None: they are as written."""
     _keeper: Keeper = field(init=False)
     _broken: list[StoreError] = field(default_factory=list)
     _bugs: list[str] = field(default_factory=list)
@@ -138,15 +141,15 @@ class Driver:
 
     def _run(self, unit_id: UnitId, attempt: int, delay: float) -> None:
         if delay:
-            self.clock.wait(delay)
+            self.clock.wait(self._apart(delay))
         if self.stop.is_set():
             raise Detached
         unit, began = self.recorder.state.plan.unit_of[unit_id], self.clock.monotonic()
         session, stage = self._stage(unit, attempt, undo=False)
         outputs: Mapping[str, Json] = {}
-        why = hint = ""
+        why, hint, unreached = "", "", False
         try:
-            result = stage.run()
+            result = self._absent(unit) or self._performed(session, stage)
             if isinstance(result, Skip):
                 outcome, why = Outcome.SKIPPED, result.why
             else:
@@ -156,10 +159,42 @@ class Driver:
             raise
         except Exception as error:  # noqa: BLE001 - the boundary: whatever a step type raises ends here
             outcome, why, hint = self._ending(unit_id, error)
+            unreached = isinstance(error, ConnectError)
         ended = UnitFinished(
-            unit=unit_id, attempt=attempt, outcome=outcome, why=why, hint=hint, outputs=outputs
+            unit=unit_id,
+            attempt=attempt,
+            outcome=outcome,
+            why=why,
+            hint=hint,
+            outputs=outputs,
+            unreached=unreached,
         )
         self._record_end(ended, began)
+
+    def _performed(self, session: LiveSession, stage: Performance) -> Outputs | Skip:
+        """The step itself, between what an earlier attempt left open and what is left of that."""
+        session.take_up()
+        result = stage.run()
+        session.leave()
+        return result
+
+    def _absent(self, unit: Unit) -> Skip | None:
+        """A unit without its fenced hosts: passed over, or None. Raises Refused if it may not be."""
+        state = self.recorder.state
+        step, fenced = state.plan.step_of[unit.step], state.fenced
+        cut = [host for host in unit.hosts if host in fenced]
+        if not cut:
+            return None
+        why = f"{cut[0]} is fenced ({fenced[cut[0]].words})"
+        left = {host for u in state.plan.units_of[step.id] for host in u.hosts} - set(fenced)
+        if step.on_unreachable != "skip-fenced" or not left:
+            reason = "the step stops without it" if left else "nobody else is left to do it"
+            raise Refused(f"{why}: {reason}", hint="bring that host back, then `drrun resume`")
+        return Skip(why) if len(cut) == len(unit.hosts) else None
+
+    def _apart(self, delay: float) -> float:
+        """Between half and all of a wait: hosts that failed together do not come back together."""
+        return delay if self.chance is None else delay * (0.5 + self.chance.fraction() / 2)
 
     def _record_end(self, ended: UnitFinished, began: float) -> None:
         took = round(self.clock.monotonic() - began, 3)
@@ -170,23 +205,33 @@ class Driver:
     def _stage(self, unit: Unit, attempt: int, *, undo: bool) -> tuple[LiveSession, Performance]:
         state = self.recorder.state
         means = Means(self.hosts, self.recorder, self.clock, self.prompt, self.stop)
-        changer = Changer(means, unit, state.plan.step_of[unit.step], attempt, undo)
+        step = state.plan.step_of[unit.step]
+        changer = Changer(means, unit, step, attempt, undo)
+        if step.timeout is not None:
+            changer.ends = self.clock.monotonic() + step.timeout
         past = Past(unit.id, self.recorder.entries(unit.id, attempt, undo=undo))
-        session = LiveSession(means, changer, past)
         with self.recorder.lock:
             names = names_for(state.plan, unit, state.outputs())
+            gone = frozenset(state.fenced)
+        session = LiveSession(means, changer, past, gone)
         stage = Performance(state.plan, unit, self.catalog, session, names, self._done, undo)
-        keep = stage.step.keep
-        begun = past.sent
-        stage.turn = lambda: self._keeper.turn(keep, unit, begun=begun, back=undo)
-        prove = stage.prove_guards(self.hosts)
+        stage.fenced = gone
+        stage.turn = lambda: self._keeper.turn(step.keep, unit, begun=past.sent, back=undo)
+        changer.before_change = self._before_change(stage.prove_guards(self.hosts), unit, step)
+        return session, stage
+
+    def _before_change(
+        self, prove: Callable[[], None], unit: Unit, step: PlanStep
+    ) -> Callable[[], None]:
+        """What must hold right before each change: who is fenced is silent, guards, and `keep`."""
 
         def before_change() -> None:
+            if step.effect is Effect.DESTROY or unit.guards:
+                self.hosts.prove_fenced()
             prove()
-            self._keeper.again(keep, unit)
+            self._keeper.again(step.keep, unit)
 
-        changer.before_change = before_change
-        return session, stage
+        return before_change
 
     def _done(self, unit: UnitId) -> bool:
         with self.recorder.lock:
@@ -219,22 +264,33 @@ class Driver:
         done = Done(
             tuple(DoneChange(c.name, c.host, c.before) for c in record.changes), record.outputs
         )
+        if unit.host in state.fenced:
+            self._leave(unit_id, attempt, f"{unit.host} is fenced: left as it is")
+            return
         outcome, why, hint = Outcome.UNDONE, "", ""
         forward = Past(unit_id, self.recorder.entries(unit_id, record.attempt, undo=False))
         try:
-            for intent in forward.unsettled():
-                session.changer.settle(intent.host, intent)
+            for change in forward.unsettled():
+                if change.intents[-1].host not in state.fenced:
+                    session.changer.settle(change)
             if not stage.undo(done):
                 outcome, why = Outcome.SKIPPED, f"{stage.step.uses} cannot be undone: left as it is"
         except (StoreError, Detached):
             raise
         except Exception as error:  # noqa: BLE001 - the boundary, as above
-            _, why, hint = self._ending(unit_id, error)
-            outcome = Outcome.FAILED
+            outcome, why, hint = self._ending(unit_id, error)
+            if outcome is not Outcome.UNKNOWN:
+                outcome = Outcome.FAILED
         ended = UnitFinished(
             unit=unit_id, attempt=attempt, outcome=outcome, why=why, hint=hint, undo=True
         )
         self._record_end(ended, began)
+
+    def _leave(self, unit: UnitId, attempt: int, why: str) -> None:
+        ended = UnitFinished(
+            unit=unit, attempt=attempt, outcome=Outcome.SKIPPED, why=why, undo=True
+        )
+        self.recorder.record(ended, durable=True)
 
     # --- the end -----------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +13,7 @@ from drrun.execute.keep import lost, measure, refusal
 from drrun.execute.observed import Observed
 from drrun.execute.unit import Catalog, Performance, Skip, names_for
 from drrun.journal.state import step_outputs
+from drrun.model.fencing import names
 from drrun.plan.plan import Plan, Unit
 from drrun.values import Effect, Grade, HostName, NotKnown, StepId, UnitId
 
@@ -143,7 +144,7 @@ class Dry:
         keep = self.plan.step_of[unit.step].keep
         if keep is not None:
             fact = self.catalog.make_fact(keep.fact.name, keep.fact.args)
-            found = measure(keep, unit.hosts, (), session.read_all(keep.hosts, fact))
+            found = measure(keep, unit.hosts, (), session.read_all(self._present(keep.hosts), fact))
             already = lost(keep, found, ())
             short = found.left + found.perhaps < keep.least
             if short and not (already and keep.if_lost == "proceed"):
@@ -156,6 +157,10 @@ class Dry:
         """What the unit would give: later steps know the names, and none of the values."""
         spec = self.catalog.step(self.plan.step_of[unit.step].uses)
         return {name: NotKnown(f"{unit.id}.{name}") for name in (spec.outputs if spec else ())}
+
+    def _present(self, hosts: Sequence[HostName]) -> list[HostName]:
+        gone = names(self.plan.fenced)
+        return [host for host in hosts if host not in gone]
 
     def _steps(self) -> Mapping[str, Mapping[str, object]]:
         return {step.id: step_outputs(self._outputs.get(step.id, {})) for step in self.plan.steps}

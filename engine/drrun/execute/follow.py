@@ -28,12 +28,20 @@ UNREACHED = 180.0
 
 
 class Lost(Exception):
-    """What became of the job cannot be known. `begun` is False when it surely never began."""
+    """What became of the job cannot be known. `begun` is False when it surely never began.
 
-    def __init__(self, why: str, *, begun: bool = True) -> None:
+    `reached` is False while its host does not answer: it may be running still. `killed`: the host
+    ended it when its time was over.
+    """
+
+    def __init__(
+        self, why: str, *, begun: bool = True, reached: bool = True, killed: bool = False
+    ) -> None:
         super().__init__(why)
         self.why = why
         self.begun = begun
+        self.reached = reached
+        self.killed = killed
 
 
 class Detached(BaseException):
@@ -140,7 +148,8 @@ class Follower:
                 if self.stop.is_set():
                     raise Detached from error
                 if self.clock.monotonic() - began > self.patience:
-                    raise Lost(f"the host cannot be reached: {error.message}") from error
+                    why = f"the host cannot be reached: {error.message}"
+                    raise Lost(why, reached=False) from error
                 self.clock.wait(delay)
                 delay = min(delay * 2, 5.0)
 

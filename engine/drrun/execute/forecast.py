@@ -136,6 +136,9 @@ class DrySession:
         self.predicted = self.predicted or len(asked) < len(hosts)
         return {h: fresh[h] if h in fresh else self.overlay.get(h, fact)[1] for h in hosts}
 
+    def pass_over(self) -> None:
+        """A dry-run's plan holds no question to a fenced host."""
+
     def require(
         self,
         host: HostName,
@@ -145,9 +148,10 @@ class DrySession:
         because: str,
         hint: str,
         within: float,
+        hopeless: Fact[str] | None = None,
     ) -> Any:
         """Checked now where it can be; otherwise noted as checked by the run."""
-        del within
+        del within, hopeless
         self.guards.append(Guarded(host, fact.key, must.text, because))
         value = self.read(host, [fact])[0]
         if isinstance(value, NotKnown):

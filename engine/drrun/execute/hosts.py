@@ -7,11 +7,14 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from drrun.errors import ConnectError, DrrunError, StepFailed
+from drrun.errors import ConnectError, DrrunError, Refused, StepFailed
 from drrun.plan.plan import Plan
 from drrun.ports import Line, Tier, Transport
 from drrun.spi import sh
 from drrun.values import HostName
+
+SILENCE = 3.0
+"""Seconds without any answer after which a fenced host counts as silent."""
 
 
 @dataclass(slots=True)
@@ -32,9 +35,46 @@ class Hosts:
         self._slots = {host: _Slot() for host in plan.targets}
         self.tiers: dict[HostName, Tier] = {}
         """The hosts that were fenced, and how each keeps its jobs apart."""
+        self._fenced: frozenset[HostName] = frozenset()
+
+    def leave_out(self, fenced: Iterable[HostName]) -> None:
+        """From here on nobody speaks to these hosts."""
+        self._fenced = frozenset(fenced)
+
+    @property
+    def present(self) -> tuple[HostName, ...]:
+        """Every host of the plan that is not fenced."""
+        return tuple(host for host in self.plan.targets if host not in self._fenced)
+
+    @property
+    def _changed(self) -> tuple[HostName, ...]:
+        return tuple(host for host in self.plan.changed_hosts if host not in self._fenced)
+
+    def prove_fenced(self) -> None:
+        """Raise Refused when a fenced host shows any sign of life (hazard H8)."""
+        names = sorted(self._fenced)
+        if not names:
+            return
+        with ThreadPoolExecutor(max_workers=min(len(names), 8)) as pool:
+            signs = list(pool.map(self._sign_of_life, names))
+        alive = [f"{host} ({sign})" for host, sign in zip(names, signs, strict=True) if sign]
+        if alive:
+            raise Refused(
+                f"named fenced, and alive: {', '.join(alive)}: it may still act on the cluster",
+                hint="make sure that it cannot act (power it off), then go on; a host that is "
+                "well again is no part of this run: start a new one with it",
+            )
+
+    def _sign_of_life(self, host: HostName) -> str:
+        return self._transport.sign_of_life(self.plan.targets[host], timeout=SILENCE)
 
     def line(self, host: HostName) -> Line:
-        """The line to a host. Raises ConnectError's kinds."""
+        """The line to a host. Raises ConnectError's kinds, and Refused for a fenced one."""
+        if host in self._fenced:
+            raise Refused(
+                f"{host} is fenced: nobody can ask it anything",
+                hint="leave it out of the step, or go on when it was readmitted",
+            )
         slot = self._slots[host]
         with slot.lock:
             if slot.line is None:
@@ -69,7 +109,7 @@ class Hosts:
         """Take the lock and raise the epoch on every host that may be changed."""
         self.tiers.clear()
         try:
-            for host in self.plan.changed_hosts:
+            for host in self._changed:
                 self.tiers[host] = self.line(host).fence(self.plan.run, epoch, holder)
         except DrrunError:
             for host in self.tiers:
@@ -78,7 +118,7 @@ class Hosts:
 
     def release(self, epoch: int) -> None:
         """Give every lock back; a host that cannot be reached keeps it, and says whose it is."""
-        for host in self.plan.changed_hosts:
+        for host in self._changed:
             try:
                 self.line(host).release(self.plan.run, epoch)
             except (ConnectError, StepFailed):

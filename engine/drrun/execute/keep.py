@@ -160,9 +160,9 @@ class Keeper:
     def _answers(self, keep: Keep) -> dict[HostName, Any]:
         fact = self.make_fact(keep.fact.name, keep.fact.args)
         found: dict[HostName, Any] = {}
-        for host in keep.hosts:
+        for host in (host for host in keep.hosts if host in self.hosts.present):
             try:
                 found[host] = ask_facts(self.hosts.line(host), [fact])[0]
             except (ConnectError, StepFailed):
-                continue  # who cannot be asked is not healthy
+                continue  # who cannot be asked is not healthy, nor is who is fenced
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,15 +10,19 @@ from typing import Any
 
 from drrun.errors import Refused, StepFailed, Waiting
 from drrun.execute.asking import ask_each, ask_facts, short, until
-from drrun.execute.changing import Changer, Means
+from drrun.execute.changing import Changer
 from drrun.execute.copying import FileSum, Incoming, receive, send, sha256_of
-from drrun.execute.past import Past
+from drrun.execute.means import Means
+from drrun.execute.past import Past, PastChange
 from drrun.execute.printed import reply_of
 from drrun.execute.view import Change, Copy, decoded, encoded
 from drrun.journal.events import Answered, Measured, Noted
 from drrun.ports import Question
 from drrun.spi import Fact, Predicate, argv
 from drrun.values import Digest, HostName, Json, digest
+
+LEFT_OPEN = "left-open"
+"""The kind of the first answer of an attempt that takes up what an earlier one left open."""
 
 
 @dataclass(slots=True)
@@ -27,7 +32,10 @@ class LiveSession:
     means: Means
     changer: Changer
     past: Past
+    fenced: frozenset[HostName] = frozenset()
+    """Hosts that were fenced since the plan was made: nobody asks them, nor waits for them."""
     changed: bool = False
+    _left: dict[Digest, PastChange] = field(default_factory=dict)
     _ordinal: int = 0
     _names: set[tuple[HostName, str]] = field(default_factory=set)
 
@@ -45,14 +53,19 @@ class LiveSession:
         return [decoded(fact, answers[str(i)]) for i, fact in enumerate(facts)]
 
     def read_all(self, hosts: Sequence[HostName], fact: Fact[Any]) -> Mapping[HostName, Any]:
-        """Ask many hosts at once."""
+        """Ask many hosts at once; the question stays the same when one of them is fenced."""
+        present = [host for host in hosts if host not in self.fenced]
         answers = self._answer(
             "read",
             fact.key,
             [fact.key, *hosts],
-            lambda: {str(h): a for h, a in ask_each(self.means.hosts, hosts, fact).items()},
+            lambda: {str(h): a for h, a in ask_each(self.means.hosts, present, fact).items()},
         )
-        return {host: decoded(fact, answers[host]) for host in hosts}
+        return {host: decoded(fact, answers[host]) for host in present if host in answers}
+
+    def pass_over(self) -> None:
+        """A question to a fenced host: not asked, and those after it keep their ordinals."""
+        self._ordinal += 1
 
     def require(
         self,
@@ -63,13 +76,19 @@ class LiveSession:
         because: str,
         hint: str,
         within: float,
+        hopeless: Fact[str] | None = None,
     ) -> Any:
         """Ask until it holds, or until `within` has passed."""
 
         def ask() -> dict[str, Json]:
-            line = self.means.hosts.line(host)
             value = until(
-                line, fact, must.holds, within=within, clock=self.means.clock, stop=self.means.stop
+                self.means.hosts.line(host),
+                fact,
+                must.holds,
+                within=self.changer.within(within),
+                clock=self.means.clock,
+                stop=self.means.stop,
+                hopeless=hopeless,
             )
             return {host: encoded(fact, value)}
 
@@ -187,10 +206,15 @@ class LiveSession:
         if (host, change.name) in self._names:
             raise AssertionError(f"{self.changer.unit.id} makes the change {change.name!r} twice")
         self._names.add((host, change.name))
-        self._ordinal += 1
         asked = change.asked(host)
+        made = self.changer.made_before(change, asked)
+        if made is not None:
+            self.note(f"{change.name} on {host} was made in attempt {made.attempt}: not made again")
+        self._ordinal += 1
         past = self.past.change(self._ordinal, change.name, asked)
-        finished = past.finished or self.changer.perform(host, change, self._ordinal, past)
+        if not past.intents:
+            past = dataclasses.replace(self._left.pop(asked, past), verified=past.verified)
+        finished = made or past.finished or self.changer.perform(host, change, self._ordinal, past)
         self.changed = True
         if finished.code not in change.exits:
             raise StepFailed(
@@ -203,6 +227,28 @@ class LiveSession:
         if change.returns is None:
             return None
         return change.returns(reply_of(self.means.recorder.journal.outputs, finished))
+
+    def take_up(self) -> None:
+        """What an attempt before this one left open comes to its end first; its end is used here.
+
+        An attempt leaves something open when a host was fenced and its group began anew, or when
+        what became of it could not be read. Raises Unknown while its host cannot be reached.
+        """
+        known = self.past.kind(1) == LEFT_OPEN
+        found = self.changer.earlier()
+        tokens = [token for token, past in found.items() if past.open is not None]
+        if not tokens and not known:
+            return
+        told = self._answer(LEFT_OPEN, "earlier attempts", [], lambda: {"tokens": tokens})
+        for token in told["tokens"]:  # type: ignore[union-attr]
+            self.changer.settle(found[str(token)], rule=False)
+            past = self.changer.earlier()[str(token)]
+            self._left[past.intents[-1].asked] = past
+
+    def leave(self) -> None:
+        """What was taken up and not asked for again is settled all the same."""
+        for past in self._left.values():
+            self.changer.settle(past)
 
     def _wanted(self, host: HostName, change: Change) -> bool:
         assert change.only_if is not None

@@ -43,7 +43,8 @@ class Past:
         for entry in entries:
             match entry:
                 case Answered(kind="verify"):
-                    self._changes[entry.ordinal].verified = True
+                    # Without a change of its own where that was made in an earlier attempt.
+                    self._changes.setdefault(entry.ordinal, PastChange()).verified = True
                 case Answered():
                     self._answers[entry.ordinal] = entry
                 case ChangeIntended():
@@ -63,10 +64,18 @@ class Past:
         """Whether any change of the attempt was sent."""
         return bool(self._changes)
 
-    def unsettled(self) -> tuple[ChangeIntended, ...]:
+    def changes(self) -> tuple[PastChange, ...]:
+        """Every change that was sent."""
+        return tuple(change for change in self._changes.values() if change.intents)
+
+    def unsettled(self) -> tuple[PastChange, ...]:
         """Every change whose end the journal does not hold."""
-        opened = (change.open for change in self._changes.values())
-        return tuple(intent for intent in opened if intent is not None)
+        return tuple(change for change in self._changes.values() if change.open is not None)
+
+    def kind(self, ordinal: int) -> str:
+        """Which kind of question an ordinal answered; empty when it was not reached."""
+        found = self._answers.get(ordinal)
+        return found.kind if found is not None else ""
 
     def answers(
         self, ordinal: int, kind: str, name: str, asked: Digest
@@ -75,8 +84,8 @@ class Past:
         found = self._answers.get(ordinal)
         if found is None:
             if ordinal in self._changes:
-                change = self._changes[ordinal].intents[0]
-                self._stop(ordinal, f"change {change.name}", f"{kind} {name}")
+                was = " ".join(intent.name for intent in self._changes[ordinal].intents[:1])
+                self._stop(ordinal, f"change {was}", f"{kind} {name}")
             return None
         if (found.kind, found.name, found.asked) != (kind, name, asked):
             self._stop(ordinal, f"{found.kind} {found.name}", f"{kind} {name}")

@@ -71,6 +71,8 @@ class Performance:
     undoing: bool = False
     turn: Callable[[], AbstractContextManager[None]] = nullcontext
     """Entered before anything of a unit that runs; refuses a turn that `keep` forbids."""
+    fenced: frozenset[HostName] = frozenset()
+    """Hosts that were fenced since the plan was made."""
 
     @property
     def step(self) -> PlanStep:
@@ -125,6 +127,7 @@ class Performance:
                 self._must_be_done(guard)
                 continue
             fact = self.catalog.make_fact(guard.fact.name, guard.fact.args)
+            self._counted(guard, fact)
             want = fact.answers.validate_python(guard.value)
             answers = self.session.read_all(guard.hosts, fact)
             known = {host: a for host, a in answers.items() if not isinstance(a, NotKnown)}
@@ -146,8 +149,9 @@ class Performance:
             if unit in self.plan.unit_of and self.done(unit)
             for host in self.plan.unit_of[unit].hosts
         }
-        missing = [host for host in guard.hosts if host not in done]
-        if missing and not (guard.some and len(missing) < len(guard.hosts)):
+        present = self._present(guard)
+        missing = [host for host in present if host not in done]
+        if missing and not (guard.some and len(missing) < len(present)):
             raise Refused(
                 f"{done_words(guard.fact)} was not done on {missing[0]} in this run: "
                 f"{guard.because}",
@@ -169,13 +173,27 @@ class Performance:
             for guard in self.guards:
                 if guard.fact.name == STEP_DONE:
                     self._must_be_done(guard)
-            asked = ask_all(hosts, [(guard.hosts, fact) for guard, fact in facts])
+            for guard, fact in facts:
+                self._counted(guard, fact)
+            asked = ask_all(hosts, [(self._present(guard), fact) for guard, fact in facts])
             for (guard, _), answers in zip(facts, asked, strict=True):
                 wrong = [host for host, answer in answers.items() if answer != guard.value]
                 if wrong and not (guard.some and len(wrong) < len(answers)):
                     raise broken(guard, wrong[0], answers[wrong[0]])
 
         return prove
+
+    def _counted(self, guard: Guard, fact: Fact[Any]) -> None:
+        """Fenced hosts count by the operator's word. Raises Refused where that says nothing."""
+        cut = [host for host in guard.hosts if host in self.fenced]
+        if cut and not guard.some and fact.when_fenced != guard.value:
+            raise Refused(
+                f"{cut[0]} is fenced, and {fact.key} must be {guard.value} there: {guard.because}",
+                hint="bring that host back: that it is off says nothing of this",
+            )
+
+    def _present(self, guard: Guard) -> tuple[HostName, ...]:
+        return tuple(host for host in guard.hosts if host not in self.fenced)
 
     def _check(self, check: Check, why: str) -> None:
         args = render(dict(check.args), self.names)
@@ -184,6 +202,9 @@ class Performance:
         fact = self.catalog.make_fact(check.fact, args)
         must = as_predicate(fact.answers.validate_python(value))
         for host in check.hosts:
+            if host in self.fenced:
+                self.session.pass_over()
+                continue
             self.session.require(host, fact, must, because=why, hint="", within=check.within)
 
     def _made(self) -> Step:
@@ -192,10 +213,11 @@ class Performance:
         return self.catalog.make_step(self.step.uses, {**self.unit.params, **rendered})
 
     def _host(self) -> HostView:
-        return HostView(self.session, self.plan.targets[self.unit.hosts[0]], self.plan.run)
+        target = self.plan.targets[self.unit.hosts[0]]
+        return HostView(self.session, target, self.plan.run, self.step.id)
 
     def _group(self) -> GroupView:
-        return GroupView(self.session, self.plan, self.unit.hosts)
+        return GroupView(self.session, self.plan, self.unit, self.fenced)
 
 
 def broken(guard: Guard, host: HostName, answer: object) -> Refused:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from drrun.lang.hosts import resolve
 from drrun.model.inventory import Target
-from drrun.plan.plan import Plan
+from drrun.plan.plan import Plan, Unit
 from drrun.spi import Fact, Host, Predicate
 from drrun.values import Command, Digest, HostName, Json, NotKnown, Repeat, Reply, digest, seconds
 
@@ -30,6 +30,7 @@ class Change:
     timeout: float = 0.0
     within: float = 10.0
     exits: tuple[int, ...] = (0,)
+    hopeless: Fact[str] | None = None
 
     def asked(self, host: HostName) -> Digest:
         """The identity of the question: a replay must find the same one at its ordinal."""
@@ -70,6 +71,10 @@ class Session(Protocol):
         """One fact's answer on each host."""
         ...
 
+    def pass_over(self) -> None:
+        """One question is not asked: its host is fenced."""
+        ...
+
     def require(
         self,
         host: HostName,
@@ -79,6 +84,7 @@ class Session(Protocol):
         because: str,
         hint: str,
         within: float,
+        hopeless: Fact[str] | None = None,
     ) -> Any:
         """The fact's answer, which must pass."""
         ...
@@ -126,10 +132,11 @@ class Session(Protocol):
 class HostView:
     """`drrun.spi.Host` over a session."""
 
-    def __init__(self, session: Session, target: Target, run: str) -> None:
+    def __init__(self, session: Session, target: Target, run: str, step: str) -> None:
         self._session = session
         self._target = target
         self.run = run
+        self.step = step
 
     @property
     def name(self) -> HostName:
@@ -157,7 +164,14 @@ class HostView:
         return answers[0] if len(answers) == 1 else tuple(answers)
 
     def require(
-        self, fact: Fact[T], must: T | Predicate, *, because: str, hint: str = "", within: str = ""
+        self,
+        fact: Fact[T],
+        must: T | Predicate,
+        *,
+        because: str,
+        hint: str = "",
+        within: str = "",
+        hopeless: Fact[str] | None = None,
     ) -> T:
         """See `drrun.spi.Host.require`."""
         answer: T = self._session.require(
@@ -167,6 +181,7 @@ class HostView:
             because=because,
             hint=hint,
             within=seconds(within) if within else 0.0,
+            hopeless=hopeless,
         )
         return answer
 
@@ -183,6 +198,7 @@ class HostView:
         timeout: str = "",
         within: str = "10s",
         exits: Sequence[int] = (0,),
+        hopeless: Fact[str] | None = None,
     ) -> Any:
         """See `drrun.spi.Host.change`."""
         change = Change(
@@ -196,6 +212,7 @@ class HostView:
             seconds(timeout) if timeout else 0.0,
             seconds(within),
             tuple(exits),
+            hopeless,
         )
         return self._session.change(self.name, change)
 
@@ -225,18 +242,32 @@ class HostView:
 class GroupView:
     """`drrun.spi.Group` over a session."""
 
-    def __init__(self, session: Session, plan: Plan, hosts: Sequence[HostName]) -> None:
+    def __init__(
+        self,
+        session: Session,
+        plan: Plan,
+        unit: Unit,
+        fenced: Collection[HostName],
+    ) -> None:
+        step = plan.step_of[unit.step]
         self._session = session
         self._plan = plan
-        self.hosts = [HostView(session, plan.targets[host], plan.run) for host in hosts]
+        self._step = step.id
+        self._fenced = fenced
+        self.hosts = [self[host] for host in unit.hosts if host not in fenced]
+        self.fenced: Sequence[str] = (
+            *step.fenced,
+            *(host for host in unit.hosts if host in fenced),
+        )
 
     def __getitem__(self, name: str) -> HostView:
-        return HostView(self._session, self._plan.targets[HostName(name)], self._plan.run)
+        target = self._plan.targets[HostName(name)]
+        return HostView(self._session, target, self._plan.run, self._step)
 
     def role(self, expression: str) -> Sequence[HostView]:
         """See `drrun.spi.Group.role`."""
         names = resolve(expression, self._plan.roles, tuple(self._plan.targets))
-        return [self[name] for name in names]
+        return [self[name] for name in names if name not in self._fenced]
 
     def read(self, fact: Fact[T], hosts: Sequence[Host] | None = None) -> Mapping[str, T]:
         """See `drrun.spi.Group.read`."""

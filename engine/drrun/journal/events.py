@@ -185,6 +185,23 @@ class Resolved:
     verdict: str
     by: str
     why: str
+    undo: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostFenced:
+    """A person's word that a host cannot act any more: from here on the run goes on without it."""
+
+    type: ClassVar[str] = "host.fenced"
+    host: HostName
+    method: str
+    reason: str
+    by: str
+
+    @property
+    def words(self) -> str:
+        """`power: PDU 3 outlet 4 is off; ann`."""
+        return f"{self.method}: {self.reason}; {self.by}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,7 +225,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitFinished:
-    """A unit's attempt ended."""
+    """A unit's attempt ended. `unreached`: not the step failed, a host could not be reached."""
 
     type: ClassVar[str] = "unit.finished"
     unit: UnitId
@@ -219,6 +236,7 @@ class UnitFinished:
     outputs: Mapping[str, Json] = field(default_factory=dict)
     undo: bool = False
     seconds: float = 0.0
+    unreached: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,6 +273,7 @@ Event: TypeAlias = (
     | ChangeFinished
     | ChangeLost
     | Resolved
+    | HostFenced
     | Noted
     | Measured
     | UnitFinished
@@ -277,6 +296,7 @@ EVENTS: Mapping[str, type[Event]] = {
         ChangeFinished,
         ChangeLost,
         Resolved,
+        HostFenced,
         Noted,
         Measured,
         UnitFinished,

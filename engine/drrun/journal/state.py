@@ -20,6 +20,7 @@ from drrun.journal.events import (
     ChangeIntended,
     ChangeLost,
     Event,
+    HostFenced,
     PointOfNoReturn,
     Resolved,
     RunAttached,
@@ -29,7 +30,7 @@ from drrun.journal.events import (
     UnitStarted,
 )
 from drrun.plan.plan import Plan, PlanStep, Unit
-from drrun.values import Json, Outcome, StepId, UnitId
+from drrun.values import HostName, Json, Outcome, StepId, UnitId
 
 
 class Status(StrEnum):
@@ -53,6 +54,7 @@ TRANSITIONS: Mapping[tuple[Status, str], frozenset[Status]] = {
     (Status.RUNNING, "unit.finished"): frozenset(
         {Status.DONE, Status.FAILED, Status.REFUSED, Status.UNKNOWN}
     ),
+    (Status.DONE, "unit.started"): frozenset({Status.RUNNING}),
     (Status.FAILED, "unit.started"): frozenset({Status.RUNNING}),
     (Status.REFUSED, "unit.started"): frozenset({Status.RUNNING}),
     (Status.UNKNOWN, "unit.started"): frozenset({Status.RUNNING}),
@@ -65,7 +67,10 @@ TRANSITIONS: Mapping[tuple[Status, str], frozenset[Status]] = {
     (Status.UNDO_FAILED, "undo.started"): frozenset({Status.UNDOING}),
     (Status.UNDOING, "undo.finished"): frozenset({Status.UNDONE, Status.UNDO_FAILED}),
 }
-"""(status, what happens) -> what may follow. `undo.started/finished` are unit events of an undo."""
+"""(status, what happens) -> what may follow. `undo.started/finished` are unit events of an undo.
+
+What is done starts again only where its step is `always`: once more, after a resume.
+"""
 
 OUTCOME_STATUS: Mapping[Outcome, Status] = {
     Outcome.ALREADY: Status.DONE,
@@ -87,6 +92,12 @@ class UnitRecord:
     outcome: Outcome | None = None
     attempt: int = 0
     undo_attempt: int = 0
+    undo_open: bool = False
+    """Whether its undo waits for somebody to say what became of a change."""
+    unreached: bool = False
+    """Whether it failed because a host could not be reached."""
+    released: bool = False
+    """Whether those that wait for it were told."""
     why: str = ""
     hint: str = ""
     outputs: Mapping[str, Json] = field(default_factory=dict)
@@ -96,6 +107,12 @@ class UnitRecord:
     def replay(self, attempt: int, *, undo: bool) -> tuple[Entry, ...]:
         """The journaled entries of one attempt."""
         return tuple(self.entries.get((attempt, undo), ()))
+
+    def loses(self, *, undo: bool) -> bool:
+        """Whether the last attempt's last word on a change is that its result was lost."""
+        number = self.undo_attempt if undo else self.attempt
+        told = [e for e in self.replay(number, undo=undo) if not isinstance(e, Answered)]
+        return bool(told) and isinstance(told[-1], ChangeLost)
 
     @property
     def changes(self) -> tuple[ChangeIntended, ...]:
@@ -120,6 +137,8 @@ class RunState:
     phase: Literal["forward", "undo"] = "forward"
     epoch: int = 0
     no_return: UnitId | None = None
+    fenced: dict[HostName, HostFenced] = field(default_factory=dict)
+    """Hosts that the run goes on without."""
     finished: RunFinished | None = None
     failures: dict[UnitId, Status] = field(default_factory=dict)
     """Units that ended badly and were not tried again yet."""
@@ -127,6 +146,10 @@ class RunState:
     """Units that were started and did not end."""
     again: dict[UnitId, int] = field(default_factory=dict)
     """Units that a resume takes up again, with the attempt to make."""
+    always_again: dict[UnitId, int] = field(default_factory=dict)
+    """Units of `always` steps that ended before a resume, with the attempt to make at its end."""
+    changed: dict[StepId, None] = field(default_factory=dict)
+    """Steps that changed something, in the order of their first change."""
     undo_failures: dict[UnitId, None] = field(default_factory=dict)
     left: dict[UnitId, None] = field(default_factory=dict)
     """Units whose changes an undo left as they are: their step type cannot be undone."""
@@ -145,6 +168,9 @@ class RunState:
         return state
 
     def _index(self) -> None:
+        for f in self.plan.fenced:
+            word = HostFenced(host=f.host, method=f.method, reason=f.reason, by=f.by)
+            self.fenced[f.host] = word
         waiting: dict[tuple[StepId, str | None, str], list[UnitId]] = defaultdict(list)
         for step, units in self.plan.units_of.items():
             self._left[step] = self._left_ok[step] = len(units)
@@ -163,12 +189,8 @@ class RunState:
                 self._started(event)
             case UnitFinished():
                 self._finished(event)
-            case Answered() | ChangeIntended() | ChangeFinished() | ChangeLost():
-                record = self.units[event.unit]
-                record.entries.setdefault((event.attempt, event.undo), []).append(event)
-            case Resolved():
-                record = self.units[event.unit]
-                record.entries.setdefault((record.attempt, False), []).append(event)
+            case Answered() | ChangeIntended() | ChangeFinished() | ChangeLost() | Resolved():
+                self._entered(event)
             case RunAttached():
                 self._attached(event)
             case RunFinished():
@@ -177,19 +199,68 @@ class RunState:
                 self.phase = "undo"
             case PointOfNoReturn():
                 self.no_return = event.unit
+            case HostFenced():
+                self._fence(event)
             case _:
                 pass
 
+    def _entered(self, event: Entry) -> None:
+        record = self.units[event.unit]
+        if isinstance(event, Resolved):
+            attempt = record.undo_attempt if event.undo else record.attempt
+            record.entries.setdefault((attempt, event.undo), []).append(event)
+            return
+        record.entries.setdefault((event.attempt, event.undo), []).append(event)
+        if isinstance(event, ChangeIntended) and not event.undo:
+            self.changed.setdefault(self._step(event.unit).id)
+
+    def _fence(self, event: HostFenced) -> None:
+        """Its own units, and groups that were cut, begin anew: their questions are other ones now."""
+        self.fenced[event.host] = event
+        for unit in [u for u, r in self.units.items() if self._begun(u, r, event.host)]:
+            self.running.pop(unit, None)
+            self.failures.pop(unit, None)
+            self.again[unit] = self.units[unit].attempt + 1
+
+    def _begun(self, unit: UnitId, record: UnitRecord, host: HostName) -> bool:
+        cut = record.status in {Status.RUNNING, Status.UNKNOWN, Status.FAILED}
+        shared = self._step(unit).kind == "group"
+        mine = shared or host in self.plan.unit_of[unit].hosts
+        return cut and mine and not self.may_go_on(unit)
+
     def _attached(self, event: RunAttached) -> None:
-        """A resume tries again what failed; a lost result keeps its attempt, to be found out."""
+        """A resume tries again what failed.
+
+        What was lost keeps its attempt, to be found out, and what was cut by a line keeps it too:
+        what it made so far is not made again. `always` steps come once more, at the end.
+        """
         self.epoch, self.finished = event.epoch, None
         self.undo_failures.clear()
+        for unit, record in self.units.items():
+            if self._step(unit).always and record.status not in {Status.PENDING, Status.RUNNING}:
+                self.always_again[unit] = record.attempt + 1
+                self.failures.pop(unit, None)
         for unit, status in list(self.failures.items()):
-            if self._step(unit).on_failure == "continue":
+            if self.may_go_on(unit):
                 continue
             del self.failures[unit]
-            same = status is Status.UNKNOWN
-            self.again[unit] = self.units[unit].attempt + (0 if same else 1)
+            record = self.units[unit]
+            same = status is Status.UNKNOWN or record.unreached
+            self.again[unit] = record.attempt + (0 if same else 1)
+
+    def may_go_on(self, unit: UnitId) -> bool:
+        """Whether the run goes on past a unit's bad end: never past what is not known or reached."""
+        known = self.failures.get(unit) in {Status.FAILED, Status.REFUSED}
+        said = self._step(unit).on_failure == "continue"
+        return said and known and not self.units[unit].unreached
+
+    def lost(self) -> Mapping[UnitId, bool]:
+        """Units that wait for somebody to say what became of a change -> whether of their undo's."""
+        return {
+            unit: record.undo_open and record.loses(undo=True)
+            for unit, record in self.units.items()
+            if record.status is Status.UNKNOWN or record.undo_open
+        }
 
     def _step(self, unit: UnitId) -> PlanStep:
         return self.plan.step_of[self.plan.unit_of[unit].step]
@@ -207,13 +278,20 @@ class RunState:
         if event.undo:
             self._move(event.unit, "undo.started", Status.UNDOING)
             self.units[event.unit].undo_attempt = event.attempt
+            self.units[event.unit].undo_open = False
             return
+        if self.units[event.unit].status is Status.DONE and event.unit not in self.always_again:
+            raise JournalDamaged(
+                f"the journal says that {event.unit} was done and began again",
+                hint="this is a bug in drrun, or the journal was edited",
+            )
         self._move(event.unit, "unit.started", Status.RUNNING)
         self.units[event.unit].attempt = event.attempt
         self.running[event.unit] = None
         self.ready.pop(event.unit, None)
         self.failures.pop(event.unit, None)
         self.again.pop(event.unit, None)
+        self.always_again.pop(event.unit, None)
 
     def _finished(self, event: UnitFinished) -> None:
         record = self.units[event.unit]
@@ -223,18 +301,21 @@ class RunState:
             self._move(event.unit, "undo.finished", Status.UNDONE if good else Status.UNDO_FAILED)
             if not good:
                 self.undo_failures[event.unit] = None
+                record.undo_open = event.outcome is Outcome.UNKNOWN
             if event.outcome is Outcome.SKIPPED:
                 self.left[event.unit] = None
             return
         self._move(event.unit, "unit.finished", OUTCOME_STATUS[event.outcome])
         record.outcome, record.outputs = event.outcome, event.outputs
+        record.unreached = event.unreached
         self.ready.pop(event.unit, None)
         self.running.pop(event.unit, None)
         step, good = self._step(event.unit), event.outcome.good
         if not good:
             self.failures[event.unit] = record.status
         last = event.attempt >= step.retry.attempts
-        if good or (step.on_failure == "continue" and last):
+        if not record.released and (good or (last and self.may_go_on(event.unit))):
+            record.released = True
             self._release(self.plan.unit_of[event.unit], good=good)
 
     def _release(self, unit: Unit, *, good: bool) -> None:

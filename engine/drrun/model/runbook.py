@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
+from drrun.model.fencing import Unreached
 from drrun.model.inventory import Part
 from drrun.values import seconds
 
@@ -43,6 +44,7 @@ Whole = Annotated[int, Field(strict=True, ge=0), BeforeValidator(_int)]
 Count = Annotated[int, Field(strict=True, ge=1), BeforeValidator(_int)]
 Duration = Annotated[float, Field(gt=0), BeforeValidator(_duration)]
 Name = Annotated[str, Field(pattern=NAME)]
+OnUnknown = Literal["check", "ask", "rerun"]
 Names = Annotated[
     tuple[str, ...],
     BeforeValidator(_listed, json_schema_input_type=str | tuple[str, ...]),
@@ -250,12 +252,17 @@ class Step(Part):
     """How long one attempt on one host may take."""
     retries: Retries | None = None
     """Trying again after a failure."""
+    repeat: Literal["safe", "check", "never"] | None = None
+    """Whether its changes may be sent again when their result was lost; the step type's word when
+    left out. Stricter than that is always taken, looser only where the type leaves it to you."""
     on_failure: Literal["stop", "continue", "undo"] = "stop"
     """What a failure does to the run."""
-    on_unreachable: Literal["stop"] = "stop"
-    """What a host that cannot be reached does to the run."""
-    on_unknown: Literal["check", "ask", "rerun"] | None = None
-    """What to do when the result of a change was lost."""
+    on_unreachable: Unreached | None = None
+    """`skip-fenced`: the step is right without hosts that the operator has fenced by name. A host
+    that only cannot be reached always stops a run. The runbook's own word when left out."""
+    on_unknown: OnUnknown | None = None
+    """What to do when the result of a change was lost. Must be said where it may not simply be
+    sent again and no fact can tell what became of it."""
     requires: tuple[FactTest, ...] = ()
     """Facts that must hold before the step."""
     ensures: tuple[FactTest, ...] = ()
@@ -295,5 +302,7 @@ class Runbook(Part):
     """Ordering rules of this runbook, beside those that the step types carry."""
     services: Mapping[str, Service] = Field(default_factory=dict)
     """What steps may say that they rest on: names, secrets, images, stores."""
+    on_unreachable: Unreached = "stop"
+    """What a fenced host does to steps that do not say: `stop`, or `skip-fenced`."""
     steps: tuple[Step, ...] = Field(min_length=1)
     """The steps, in the order in which a person would do them."""

@@ -26,6 +26,8 @@ class FactSpec:
     """Validates arguments and gives the canonical reference; raises ValueError."""
     value: Callable[[object], Json]
     """An answer as it is written in a runbook, as the fact gives it; raises ValueError."""
+    when_fenced: Json = None
+    """What a host counts as that the operator has fenced; None: nobody's word stands for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class Effects:
     rules: tuple[Demand, ...] = ()
     cautions: tuple[str, ...] = ()
     """What no rule can see of this step, in words: lint warns of it."""
+    checkable: bool = True
+    """Whether facts that its changes set tell what became of one whose result was lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,8 @@ class StepSpec:
     fields: tuple[str, ...]
     outputs: tuple[str, ...]
     undoable: bool
+    authors_word: bool
+    """Whether the runbook may say `repeat` looser than the step type does."""
     source: str
     """Where it came from: distribution and version."""
     check: Callable[[Mapping[str, object]], tuple[Problem, ...]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from drrun.lang.diagnostics import Diagnostic, did_you_mean, fail
 from drrun.lang.hosts import HostsError, resolve
 from drrun.lang.load import LoadedRunbook
 from drrun.lang.template import BLANK
+from drrun.model.fencing import Fencing, names
 from drrun.model.inventory import Inventory, Target
 from drrun.model.runbook import InputSpec
 from drrun.values import CONTROLLER, Digest, HostName, Json, NotKnown, seconds
@@ -19,13 +20,26 @@ from drrun.values import CONTROLLER, Digest, HostName, Json, NotKnown, seconds
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """Roles and inputs, bound. `whole_roles` ignores --limit: rules are proved on all hosts."""
+    """Roles and inputs, bound.
+
+    `whole_roles` ignores --limit and fenced hosts: rules are proved on all hosts.
+    """
 
     roles: Mapping[str, tuple[HostName, ...]]
     whole_roles: Mapping[str, tuple[HostName, ...]]
     inputs: Mapping[str, Json]
     files: Mapping[str, Digest] = field(default_factory=dict)
     vars: Mapping[str, Json] = field(default_factory=dict)
+    fenced: tuple[Fencing, ...] = ()
+
+    @property
+    def unfenced(self) -> Mapping[str, tuple[HostName, ...]]:
+        """What the roles would be, were no host fenced."""
+        gone = names(self.fenced)
+        return {
+            role: tuple(host for host in whole if host in gone or host in self.roles[role])
+            for role, whole in self.whole_roles.items()
+        }
 
     def names(self, targets: Mapping[HostName, Target], host: HostName | None) -> dict[str, Any]:
         """What a template may name, on one host (or on none, for a group step)."""
@@ -71,10 +85,14 @@ def bind(
     *,
     limit: frozenset[HostName] | None = None,
     trusted: Mapping[str, Json] | None = None,
+    fenced: Sequence[Fencing] = (),
 ) -> Binding:
     """Bind a runbook for a run. `role.NAME=GROUP` in `answers` renames a role.
 
-    `trusted` inputs stand in for those of a run that nobody has begun (lint). Raises AuthorError with every problem: missing roles, wrong counts, missing or wrong inputs.
+    `trusted` inputs stand in for those of a run that nobody has begun (lint). Hosts that are
+    `fenced` leave their roles, whole ones too: by the operator's word, not by wish.
+
+    Raises AuthorError with every problem: missing roles, wrong counts, missing or wrong inputs.
     """
     problems: list[Diagnostic] = []
     whole = _roles(loaded, inventory, answers, problems)
@@ -92,13 +110,36 @@ def bind(
                 )
             )
         roles[name] = tuple(host for host in roles[name] if host in limit)
+    left = _without(loaded, roles, names(fenced), problems)
     files: dict[str, Digest] = {}
     inputs = trusted
     if inputs is None:
         inputs, files = _inputs(loaded, answers, problems)
     if problems:
         fail(problems)
-    return Binding(roles, whole, inputs, files, dict(inventory.vars))  # type: ignore[arg-type]
+    known = dict(inventory.vars)
+    return Binding(left, whole, inputs, files, known, tuple(fenced))  # type: ignore[arg-type]
+
+
+def _without(
+    loaded: LoadedRunbook,
+    roles: Mapping[str, tuple[HostName, ...]],
+    fenced: frozenset[HostName],
+    problems: list[Diagnostic],
+) -> Mapping[str, tuple[HostName, ...]]:
+    """The roles without fenced hosts; too few may be left."""
+    if not fenced:
+        return roles
+    found: dict[str, tuple[HostName, ...]] = {}
+    for name, hosts in roles.items():
+        found[name] = tuple(host for host in hosts if host not in fenced)
+        least = loaded.runbook.roles[name].min
+        if len(found[name]) < least <= len(hosts):
+            gone = ", ".join(host for host in hosts if host in fenced)
+            message = f"the role {name} needs at least {least} hosts; without {gone} it has {len(found[name])}"
+            hint = "recover one of them first: nothing can be done with what is left"
+            problems.append(loaded.diagnostic(("roles", name), "role", message, hint))
+    return found
 
 
 def bind_for_lint(loaded: LoadedRunbook) -> tuple[Inventory, Binding]:

@@ -5,6 +5,7 @@ Every mistake that can be found is found in one go; each points at its place in 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,10 +20,13 @@ from drrun.lang.template_error import TemplateError
 from drrun.model.inventory import Inventory, Target
 from drrun.model.runbook import FactTest, Step
 from drrun.model.spec import Effects, StepSpec
+from drrun.plan.absence import Absence, refused_step
 from drrun.plan.bind import Binding
 from drrun.plan.demands import Demands, Facts, Specs, unknown_step_type
 from drrun.plan.graph import cycle
-from drrun.plan.plan import Check, Need, Plan, PlanStep, Retry, Unit
+from drrun.plan.plan import Check, Need, Plan, PlanStep, Unit
+from drrun.plan.planned import planned
+from drrun.plan.policies import Said, decided, slips
 from drrun.plan.rules import Breach, Runs, guarded_units, prove
 from drrun.values import CONTROLLER, HostName, Json, NotKnown, RunId, StepId, UnitId
 
@@ -64,6 +68,8 @@ class _Compiler:
     runs: dict[UnitId, Runs] = field(default_factory=dict)
     steps: dict[StepId, PlanStep] = field(default_factory=dict)
     units: list[Unit] = field(default_factory=list)
+    unchecked: set[str] = field(default_factory=set)
+    """Steps of which no fact tells afterwards whether they were done."""
 
     def plan(self, run: RunId, versions: Mapping[str, str]) -> Compiled:
         book = self.loaded.runbook
@@ -77,6 +83,7 @@ class _Compiler:
         hosts = {host for unit in self.units for host in unit.hosts}
         hosts |= {host for unit in self.units for guard in unit.guards for host in guard.hosts}
         hosts |= {host for step in self.steps.values() if step.keep for host in step.keep.hosts}
+        hosts |= self.absence.gone
         plan = Plan(
             run=run,
             name=book.name,
@@ -95,6 +102,7 @@ class _Compiler:
             objectives={k: v for k, v in book.objectives.model_dump().items() if v is not None},
             versions=versions,
             whole_roles=self.binding.whole_roles,
+            fenced=self.binding.fenced,
         )
         return Compiled(plan, tuple(self._cautions()))
 
@@ -108,6 +116,7 @@ class _Compiler:
             self.binding.names(self._targets(), None),
             self.specs,
             self._problem,
+            self.absence,
         )
         for index, step in enumerate(self.loaded.runbook.steps):
             if step.keep is not None and step.id in self.steps:
@@ -135,6 +144,11 @@ class _Compiler:
                 for text in self.effects[unit.id].cautions
             )
         ]
+
+    @property
+    def absence(self) -> Absence:
+        """Who is fenced."""
+        return Absence(self.binding, tuple(self.inventory.targets))
 
     def _targets(self) -> Mapping[HostName, Target]:
         here = Target(name=CONTROLLER, address="localhost", become="none")
@@ -180,8 +194,12 @@ class _Compiler:
         hosts = self._hosts(step.hosts, (*at, "hosts"))
         if hosts is None:
             return
-        self._policies(at, step, spec)
-        plan_step = _plan_step(step, spec, hosts, self.loaded.diagnostic(at, "", "").line)
+        policy = step.on_unreachable or self.loaded.runbook.on_unreachable
+        cut = self.absence.of_step(step.hosts)
+        if wrong := refused_step(step.id, cut, policy):
+            self._problem((*at, "hosts"), "fenced", *wrong)
+        line = self.loaded.diagnostic(at, "", "").line
+        plan_step = planned(step, spec, hosts, line, on_unreachable=policy, fenced=cut)
         self.steps[plan_step.id] = plan_step
         groups = [hosts] if spec.kind == "group" else [(host,) for host in hosts]
         previous: HostName | None = None
@@ -189,22 +207,15 @@ class _Compiler:
             unit = self._unit(index, step, spec, members, previous)
             previous = members[0] if step.order == "serial" and spec.kind == "host" else None
             self.units.append(unit)
+        checkable = step.id not in self.unchecked
+        self._policies(at, step, spec, checkable=checkable)
+        lost = decided(step.on_unknown, plan_step.repeat, checkable=checkable)
+        self.steps[plan_step.id] = dataclasses.replace(plan_step, on_unknown=lost)
 
-    def _policies(self, at: Loc, step: Step, spec: StepSpec) -> None:
-        if step.retries is not None and spec.repeat.value != "safe":
-            self._problem(
-                (*at, "retries"),
-                "retries-unsafe",
-                f"{step.uses} is `repeat: {spec.repeat}`: trying it again could do it twice",
-                "take `retries` out; a failed run can be resumed by hand",
-            )
-        if step.on_unknown == "rerun" and spec.repeat.value == "never":
-            self._problem(
-                (*at, "on_unknown"),
-                "rerun-unsafe",
-                f"{step.uses} is `repeat: never`: a lost result may not be answered by running again",
-                "use `on_unknown: ask`",
-            )
+    def _policies(self, at: Loc, step: Step, spec: StepSpec, *, checkable: bool) -> None:
+        said = Said(step.repeat or "", step.on_unknown or "", step.retries is not None)
+        for slip in slips(said, spec, checkable=checkable):
+            self._problem((*at, slip.field), slip.code, slip.message, slip.hint)
 
     def _hosts(self, text: str, loc: Loc) -> tuple[HostName, ...] | None:
         if text == CONTROLLER:
@@ -214,10 +225,14 @@ class _Compiler:
         except AuthorError as error:
             self._problem(loc, "hosts", error.message, error.hint)
             return None
-        if not hosts:
-            self._problem(loc, "no-hosts", f"`{text}` names no host of {self.inventory.name}")
+        present = self.absence.present(hosts)
+        if not present:
+            message = f"`{text}` names no host of {self.inventory.name}"
+            if hosts or self.absence.of_step(text):
+                message = f"every host of `{text}` is fenced: nobody is left to act on"
+            self._problem(loc, "no-hosts", message)
             return None
-        return hosts
+        return present
 
     def _unit(
         self,
@@ -239,6 +254,8 @@ class _Compiler:
                 self._problem((*at, "with", *problem.where), "with", problem.message)
         else:
             effects = self._effects(spec, trusted, (*at, "with"))
+            if not effects.checkable:
+                self.unchecked.add(step.id)
         unit_id = UnitId(f"{step.id}@{host}" if host is not None else step.id)
         self.effects[unit_id] = effects
         self.runs[unit_id] = _runs(step.when, names)
@@ -361,33 +378,6 @@ def ring_mistake(ring: Sequence[str]) -> tuple[str, str]:
     """What is wrong with steps that wait for each other, and the next move."""
     shown = " → ".join(reversed(ring))
     return f"these steps wait for each other: {shown}", "take one of the `needs` out"
-
-
-def _plan_step(step: Step, spec: StepSpec, hosts: tuple[HostName, ...], line: int) -> PlanStep:
-    retries = step.retries
-    return PlanStep(
-        id=StepId(step.id),
-        uses=step.uses,
-        kind=spec.kind,
-        effect=spec.effect,
-        repeat=spec.repeat,
-        title=step.title or spec.title,
-        hosts=hosts,
-        line=line,
-        timeout=step.timeout,
-        retry=Retry(retries.attempts, retries.delay, retries.backoff == "exponential")
-        if retries
-        else Retry(),
-        on_failure=step.on_failure,
-        on_unknown=step.on_unknown,
-        when=step.when,
-        undoable=spec.undoable,
-        point_of_no_return=step.point_of_no_return,
-        safe_point=step.safe_point,
-        always=step.always,
-        accept_unknown=step.accept_unknown,
-        tags=step.tags,
-    )
 
 
 def _json(value: object) -> Json:

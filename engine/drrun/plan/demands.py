@@ -18,6 +18,7 @@ from drrun.lang.template_error import TemplateError
 from drrun.model.rule import Alone, Demand, Duty, FactRef, Rule, step_done
 from drrun.model.runbook import FactTest, Guarded, KeepText, RuleText, Service, Step, StepNeeded
 from drrun.model.spec import Effects, FactSpec, StepSpec
+from drrun.plan.absence import Absence, refused_guard
 from drrun.plan.plan import Keep, PlanStep, Unit
 from drrun.plan.rules import Carried
 from drrun.values import HostName, Json, StepId, UnitId
@@ -98,6 +99,7 @@ class Demands:
     names: Mapping[str, Any]
     specs: Specs
     problem: Problem
+    absence: Absence
     _found: dict[tuple[str, str], Carried] = field(default_factory=dict)
 
     def gather(
@@ -131,11 +133,14 @@ class Demands:
         known = self._found.get(key)
         if known is None:
             hosts: tuple[HostName, ...] = ()
+            fenced: tuple[HostName, ...] = ()
             if isinstance(demand, Rule | Duty) and demand.hosts:
-                hosts = self._hosts(demand, loc, by)
+                whole = self._hosts(demand, loc, by)
+                fenced = self._fenced(demand, whole, loc)
+                hosts = self.absence.present(whole)
                 if not hosts:
                     return
-            known = Carried(demand, (), by, hosts, loc)
+            known = Carried(demand, (), by, hosts, loc, fenced)
         more = () if unit is None else (unit.id,)
         self._found[key] = replace(known, units=(*known.units, *more))
 
@@ -149,6 +154,16 @@ class Demands:
             message = f"{error.message} ({who}{demand.because})"
             self.problem(loc, "rule-hosts", message, error.hint)
             return ()
+
+    def _fenced(
+        self, demand: Rule | Duty, hosts: Sequence[HostName], loc: Loc
+    ) -> tuple[HostName, ...]:
+        """The hosts that count by the operator's word; a problem where that is none."""
+        spec = self.specs.fact(demand.fact.name)
+        counted, wrong = self.absence.of_demand(hosts, spec, demand)
+        if wrong:
+            self.problem(loc, "fenced", *refused_guard(demand.fact, demand.value, wrong))
+        return counted
 
     def keep(self, text: KeepText, at: Loc) -> Keep | None:
         """What a step keeps, bound to the whole role; None, and a problem, when it cannot be."""

@@ -7,15 +7,18 @@ ring of `needs` can be judged all the same, on the tree as it was written.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import get_args
 
 from drrun.lang.diagnostics import Diagnostic, Loc, Source, did_you_mean
 from drrun.lang.template import is_template
 from drrun.lang.tree import MappingNode, Node, ScalarNode, SequenceNode, locate
-from drrun.model.spec import StepSpec
+from drrun.model.runbook import OnUnknown
+from drrun.model.spec import Problem, StepSpec
 from drrun.plan.compile import ring_mistake
 from drrun.plan.demands import Specs, unknown_step_type
 from drrun.plan.graph import cycle
-from drrun.values import NotKnown
+from drrun.plan.policies import Said, slips
+from drrun.values import NotKnown, Repeat
 
 
 def early_mistakes(root: Node, source: Source, specs: Specs) -> Iterator[Diagnostic]:
@@ -31,19 +34,39 @@ def early_mistakes(root: Node, source: Source, specs: Specs) -> Iterator[Diagnos
             message, hint = unknown_step_type(uses.text, specs)
             yield source.diagnostic(uses.span, "unknown-step-type", message, hint)
         else:
-            yield from _fields(root, source, step, spec, (*at, "with"))
+            given = step.get("with")
+            fields = given.plain() if isinstance(given, MappingNode) else {}
+            taken = {name: _taken(value) for name, value in fields.items()}
+            problems = spec.check(taken)
+            yield from _fields(root, source, spec, problems, (*at, "with"))
+            checkable = bool(problems) or spec.effects(taken).checkable
+            yield from _policies(root, source, step, spec, at, checkable=checkable)
     yield from _ring(source, steps)
 
 
 def _fields(
-    root: Node, source: Source, step: MappingNode, spec: StepSpec, at: Loc
+    root: Node, source: Source, spec: StepSpec, problems: Sequence[Problem], at: Loc
 ) -> Iterator[Diagnostic]:
-    given = step.get("with")
-    fields = given.plain() if isinstance(given, MappingNode) else {}
-    for problem in spec.check({name: _taken(value) for name, value in fields.items()}):
+    for problem in problems:
         place = locate(root, (*at, *problem.where))
         hint = did_you_mean(str(problem.where[-1]), spec.fields) if problem.where else ""
         yield source.diagnostic(place.named, "with", problem.message, hint)
+
+
+def _policies(
+    root: Node, source: Source, step: MappingNode, spec: StepSpec, at: Loc, *, checkable: bool
+) -> Iterator[Diagnostic]:
+    said = {name: _word(step.get(name)) for name in ("repeat", "on_unknown")}
+    if said["repeat"] not in {"", *Repeat} or said["on_unknown"] not in {"", *get_args(OnUnknown)}:
+        return  # the model says what is wrong with it
+    found = Said(said["repeat"], said["on_unknown"], step.get("retries") is not None)
+    for slip in slips(found, spec, checkable=checkable):
+        place = locate(root, (*at, slip.field))
+        yield source.diagnostic(place.named, slip.code, slip.message, slip.hint)
+
+
+def _word(node: Node | None) -> str:
+    return node.text if isinstance(node, ScalarNode) else ""
 
 
 def _taken(value: object) -> object:

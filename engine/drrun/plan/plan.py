@@ -12,11 +12,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
+from drrun.model.fencing import Fencing, Unreached
 from drrun.model.inventory import Target
 from drrun.model.rule import FactRef
 from drrun.values import Digest, Effect, HostName, Json, Repeat, RunId, StepId, UnitId, digest
 
 FORMAT = 1
+LONGEST = 300.0
+"""Seconds that a wait between attempts may grow to; one that was written longer stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,8 @@ class Guard:
     """The units that were proved to bring it about before."""
     undo: bool = True
     """Whether the unit's undo is guarded as well: not by what orders the way forward."""
+    fenced: tuple[HostName, ...] = ()
+    """Hosts of the role that count by the operator's word that they are fenced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +83,10 @@ class Retry:
     exponential: bool = True
 
     def wait(self, attempt: int) -> float:
-        """Seconds before the attempt after `attempt`."""
-        return self.delay * (2 ** (attempt - 1) if self.exponential else 1)
+        """Seconds before the attempt after `attempt`; growing ends at LONGEST."""
+        if not self.exponential:
+            return self.delay
+        return max(self.delay, min(self.delay * 2.0 ** (attempt - 1), LONGEST))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +105,11 @@ class PlanStep:
     retry: Retry = Retry()
     on_failure: Literal["stop", "continue", "undo"] = "stop"
     on_unknown: Literal["check", "ask", "rerun"] | None = None
+    repeat_said: bool = False
+    """Whether `repeat` is the runbook's word, which no change of the step may loosen."""
+    on_unreachable: Unreached = "stop"
+    fenced: tuple[HostName, ...] = ()
+    """Hosts that the step would act on, were they not fenced."""
     when: str | None = None
     keep: Keep | None = None
     undoable: bool = False
@@ -155,6 +167,8 @@ class Plan:
     versions: Mapping[str, str]
     whole_roles: Mapping[str, tuple[HostName, ...]] = field(default_factory=dict)
     """The roles as they are without --limit: what rules are proved on."""
+    fenced: tuple[Fencing, ...] = ()
+    """Hosts that the run does without from its beginning, by the operator's word."""
 
     @cached_property
     def step_of(self) -> Mapping[StepId, PlanStep]:
@@ -207,10 +221,11 @@ class Plan:
         """The plan as plain JSON."""
         raw = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         raw["targets"] = {n: t.model_dump(mode="json") for n, t in self.targets.items()}
-        raw["steps"] = [dataclasses.asdict(step) for step in self.steps]
-        raw["units"] = [dataclasses.asdict(unit) for unit in self.units]
+        raw["steps"] = [_without(dataclasses.asdict(step), _NEWER_STEP) for step in self.steps]
+        raw["units"] = [_unit_to_json(unit) for unit in self.units]
+        raw["fenced"] = [dataclasses.asdict(fencing) for fencing in self.fenced]
         raw["format"] = FORMAT
-        return raw
+        return _without(raw, {"fenced": []})
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Plan:
@@ -222,7 +237,27 @@ class Plan:
         fields["whole_roles"] = {name: tuple(hosts) for name, hosts in whole.items()}
         fields["steps"] = tuple(_step(step) for step in raw["steps"])
         fields["units"] = tuple(_unit(unit) for unit in raw["units"])
+        fields["fenced"] = tuple(Fencing(**fencing) for fencing in raw.get("fenced", ()))
         return cls(**fields)
+
+
+_NEWER_STEP: Mapping[str, object] = {
+    "repeat_said": False,
+    "on_unreachable": "stop",
+    "fenced": (),
+}
+"""Fields that came after the first version: left out where they say nothing, so that a plan which
+an earlier version wrote keeps its digest."""
+
+
+def _without(raw: dict[str, Any], newer: Mapping[str, object]) -> dict[str, Any]:
+    return {k: v for k, v in raw.items() if k not in newer or v != newer[k]}
+
+
+def _unit_to_json(unit: Unit) -> dict[str, Any]:
+    raw = dataclasses.asdict(unit)
+    raw["guards"] = [_without(guard, {"fenced": ()}) for guard in raw["guards"]]
+    return raw
 
 
 def _step(raw: Mapping[str, Any]) -> PlanStep:
@@ -235,6 +270,7 @@ def _step(raw: Mapping[str, Any]) -> PlanStep:
             "retry": Retry(**raw["retry"]),
             "tags": tuple(raw["tags"]),
             "keep": _keep(raw.get("keep")),
+            "fenced": tuple(raw.get("fenced", ())),
         }
     )
 
@@ -251,21 +287,16 @@ def _unit(raw: Mapping[str, Any]) -> Unit:
             **raw,
             "hosts": tuple(raw["hosts"]),
             "needs": tuple(Need(**need) for need in raw["needs"]),
-            "guards": tuple(
-                Guard(
-                    **{
-                        **guard,
-                        "fact": FactRef(**guard["fact"]),
-                        "hosts": tuple(guard["hosts"]),
-                        "by": tuple(guard.get("by", ())),
-                    }
-                )
-                for guard in raw["guards"]
-            ),
+            "guards": tuple(_guard(g) for g in raw["guards"]),
             "requires": tuple(_check(check) for check in raw["requires"]),
             "ensures": tuple(_check(check) for check in raw["ensures"]),
         }
     )
+
+
+def _guard(raw: Mapping[str, Any]) -> Guard:
+    lists = {name: tuple(raw.get(name, ())) for name in ("hosts", "by", "fenced")}
+    return Guard(**{**raw, **lists, "fact": FactRef(**raw["fact"])})
 
 
 def _check(raw: Mapping[str, Any]) -> Check:

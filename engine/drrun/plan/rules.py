@@ -42,6 +42,8 @@ class Carried:
     """Empty: the guarded unit's own."""
     place: tuple[str | int, ...] = ()
     """Where it stands in the runbook, for one that no step carries."""
+    fenced: tuple[HostName, ...] = ()
+    """Hosts of it that count by the operator's word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +185,7 @@ class _Proof:
             some=rule.some,
             by=tuple(unit.id for unit in self.all_units if unit.id in by),
             undo=rule.before is None and rule.fact.name != STEP_DONE,
+            fenced=one.fenced,
         )
         return guard, _first({host: reason for host, (reason, _) in judged.items()}, rule.some)
 

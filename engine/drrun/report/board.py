@@ -12,6 +12,7 @@ from drrun.journal.events import (
     ChangeIntended,
     ChangeLost,
     Event,
+    HostFenced,
     JournalTrimmed,
     Measured,
     Noted,
@@ -91,11 +92,19 @@ class Board:
                 return [f"    {self._hosts(event.unit)}│ {event.name} = {event.value:g}"]
             case ChangeLost() | Resolved():
                 return [self._doubt(event)]
+            case _:
+                return self._turned(event)
+
+    def _turned(self, event: Event) -> list[str]:
+        """What changes the course of the run."""
+        match event:
             case UndoStarted():
                 self.undoing = True
                 self._ended.clear()
                 self._began.clear()
                 return [f"! undoing: {one_line(event.why, 300)}"]
+            case HostFenced():
+                return [f"! {event.host} is fenced, and left out: {one_line(event.words, 300)}"]
             case PointOfNoReturn() | JournalTrimmed():
                 return [self._told(event)]
             case _:

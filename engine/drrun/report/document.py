@@ -92,6 +92,16 @@ def _said(story: Story) -> dict[str, Json]:
             }
             for when, one in story.attached
         ],
+        "fenced": [
+            {
+                "utc": stamp(when),
+                "host": one.host,
+                "method": one.method,
+                "reason": one.reason,
+                "by": one.by,
+            }
+            for when, one in story.fenced
+        ],
         "verdicts": [
             {
                 "utc": stamp(when),

@@ -7,7 +7,9 @@ from itertools import groupby
 
 from drrun.execute.dry import Forecast, UnitForecast
 from drrun.execute.forecast import Predicted
+from drrun.model.fencing import names
 from drrun.plan.plan import Plan, PlanStep
+from drrun.report import absent
 from drrun.report.words import columns, count, fold, one_line, safe
 from drrun.values import Effect, Grade, Json, span
 
@@ -33,10 +35,12 @@ def screen(forecast: Forecast, *, verbose: bool = False) -> str:
 
 def header(plan: Plan) -> list[str]:
     """Which runbook, on what."""
-    hosts = fold(host for host in plan.targets if host != "controller") or "this machine"
+    gone = {"controller", *(fencing.host for fencing in plan.fenced)}
+    hosts = fold(host for host in plan.targets if host not in gone) or "this machine"
     return [
         f"plan  {plan.name} · {safe(plan.title)}",
         f"      {safe(plan.runbook)} @{plan.runbook_digest[:7]} · {plan.inventory_name} · {hosts}",
+        *(f"      {line}" for line in absent.planned(plan)),
     ]
 
 
@@ -164,7 +168,7 @@ def _sums(forecast: Forecast) -> list[str]:
     destroys = sum(step.effect is Effect.DESTROY for step in plan.steps)
     parts = [
         count(len(plan.steps), "step"),
-        count(sum(host != "controller" for host in plan.targets), "host"),
+        count(len({*plan.targets} - {"controller", *names(plan.fenced)}), "host"),
         count(len(forecast.changes), "change"),
     ]
     if forecast.conditional:
@@ -192,6 +196,7 @@ def document(forecast: Forecast) -> dict[str, Json]:
         "name": plan.name,
         "inventory": plan.inventory_name,
         "offline": forecast.offline,
+        "fenced": absent.as_json(plan),
         "steps": [
             {"id": s.id, "uses": s.uses, "effect": s.effect, "hosts": list(s.hosts)}
             for s in plan.steps

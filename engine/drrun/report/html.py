@@ -11,6 +11,7 @@ from html import escape
 
 from drrun import __version__
 from drrun.journal.outputs import Outputs
+from drrun.report import absent
 from drrun.report import markdown as md
 from drrun.report.outage import away, goals
 from drrun.report.story import Made, Story
@@ -40,6 +41,8 @@ _CLASSES = {"done": "good", "undone": "open", "waiting": "open", "detached": "op
 def page(story: Story, outputs: Outputs) -> str:
     """The page."""
     kind = _CLASSES.get(story.status, "bad")
+    if kind == "good" and story.fenced:
+        kind = "open"
     title = f"{story.plan.name} {story.status} {story.plan.run}"
     parts = [
         "<!doctype html>",
@@ -51,6 +54,7 @@ def page(story: Story, outputs: Outputs) -> str:
         f"<p>{_e(story.plan.title)}. {_e(totals(story))}.</p>",
         _table([], md.facts(story)),
         *_objectives(story),
+        *_absent(story),
         *_trouble(story, outputs),
         "<h2>Phases</h2>",
         _table(["#", "step", "on", "outcome", "seconds"], md.phase_rows(story), numbers={4}),
@@ -97,6 +101,13 @@ def _objectives(story: Story) -> list[str]:
         kind = {True: "good", False: "bad", None: "open"}[goal.met]
         items.append(f'<li class="{kind}">{_e(md.goal_words(goal.words, goal.met))}</li>')
     return ["<h2>Objectives</h2>", f"<ul>{''.join(items)}</ul>"] if items else []
+
+
+def _absent(story: Story) -> list[str]:
+    if not story.fenced:
+        return []
+    table = _table(absent.HEADS, absent.rows(story))
+    return ["<h2>To be readmitted</h2>", table, f'<p class="open">{_e(absent.NEXT)}.</p>']
 
 
 def _trouble(story: Story, outputs: Outputs) -> list[str]:

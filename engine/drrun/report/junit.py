@@ -25,6 +25,9 @@ def suite(story: Story, outputs: Outputs) -> str:
     properties = ET.SubElement(root, "properties")
     for name, value in (("run", story.plan.run), ("status", story.status), ("chain", story.head)):
         ET.SubElement(properties, "property", name=name, value=value)
+    for _, event in story.fenced:
+        value = _xml(f"{event.host}: {event.words}")
+        ET.SubElement(properties, "property", name="to-be-readmitted", value=value)
     counts = {"tests": 0, "failures": 0, "errors": 0, "skipped": 0}
     for phase in story.phases:
         for unit, record in phase.units:

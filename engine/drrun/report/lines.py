@@ -17,6 +17,7 @@ from drrun.journal.events import (
     ChangeIntended,
     ChangeLost,
     Event,
+    HostFenced,
     JournalTrimmed,
     Measured,
     Noted,
@@ -152,6 +153,9 @@ def _run(run: RunId, event: Event) -> Told | None:
             pairs = [("unit", event.unit)]
         case JournalTrimmed():
             pairs = [("bytes", event.size)]
+        case HostFenced():
+            how = [("method", event.method), ("reason", event.reason), ("by", event.by)]
+            pairs = [("host", event.host), *how]
         case _:
             return None
     return event.type, pairs

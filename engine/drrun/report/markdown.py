@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from drrun.journal.outputs import Outputs
+from drrun.report import absent
 from drrun.report.outage import away, goals
 from drrun.report.story import Made, Story
 from drrun.report.text import cuts, state, status_line, totals, troubles, turned
@@ -26,6 +27,8 @@ def page(story: Story, outputs: Outputs) -> str:
             "## Objectives",
             "\n".join(f"- {goal_words(g.words, g.met)}" for g in goals(story)),
         ]
+    if story.fenced:
+        parts += ["## To be readmitted", table(absent.HEADS, absent.rows(story)), absent.NEXT + "."]
     if wrong := troubles(story, outputs):
         words = "\n".join([*wrong, f"state {state(story)}"])
         parts += ["## What went wrong", f"```\n{words.replace('```', '` ` `')}\n```"]

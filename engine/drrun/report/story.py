@@ -16,6 +16,7 @@ from drrun.journal.events import (
     ChangeIntended,
     ChangeLost,
     Event,
+    HostFenced,
     HostsHeld,
     Measured,
     Noted,
@@ -161,6 +162,8 @@ class Story:
     resolved: list[tuple[datetime, Resolved]] = field(default_factory=list)
     tiers: Mapping[HostName, str] = field(default_factory=dict)
     """What jobs outlive on each host that was fenced, as the last controller found it."""
+    fenced: list[tuple[datetime, HostFenced]] = field(default_factory=list)
+    """Hosts that the run went on without, since when."""
     _open: dict[tuple[UnitId, bool], Attempt] = field(default_factory=dict)
     _by_token: dict[str, Made] = field(default_factory=dict)
 
@@ -195,12 +198,19 @@ class Story:
                 self._open[(event.unit, event.undo)] = made
             case UnitFinished():
                 self._unit_finished(when, event)
+            case Noted() | Measured() | HostFenced():
+                self._said(when, event)
+            case _:
+                self._take_change(when, event)
+
+    def _said(self, when: datetime, event: Noted | Measured | HostFenced) -> None:
+        match event:
             case Noted():
                 self.notes.append((when, event))
             case Measured():
                 self.measures.append((when, event))
-            case _:
-                self._take_change(when, event)
+            case HostFenced():
+                self.fenced.append((when, event))
 
     def _unit_finished(self, when: datetime, event: UnitFinished) -> None:
         found = self._open.pop((event.unit, event.undo), None)

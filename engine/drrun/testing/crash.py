@@ -181,6 +181,10 @@ class CrashingTransport:
         """The inner one's."""
         return self.inner.fingerprint(target)
 
+    def sign_of_life(self, target: Target, *, timeout: float) -> str:
+        """The inner one's."""
+        return self.inner.sign_of_life(target, timeout=timeout)
+
     def close(self) -> None:
         """The inner one's."""
         self.inner.close()

@@ -58,11 +58,13 @@ class FakeHost:
         address: str = "",
         run: str = "r-test",
         says: str = "yes",
+        step: str = "step",
     ) -> None:
         self.name = name
         self.address = address or name
         self.layout = layout
         self.run = run
+        self.step = step
         self.vars: Mapping[str, Any] = vars or {}
         self.answers: dict[Fact[Any], Any] = dict(answers or {})
         self.replies = dict(replies or {})
@@ -92,10 +94,17 @@ class FakeHost:
         return answer(self) if callable(answer) else answer
 
     def require(
-        self, fact: Fact[T], must: T | Predicate, *, because: str, hint: str = "", within: str = ""
+        self,
+        fact: Fact[T],
+        must: T | Predicate,
+        *,
+        because: str,
+        hint: str = "",
+        within: str = "",
+        hopeless: Fact[str] | None = None,
     ) -> T:
         """The scripted answer, or the error that a run would raise."""
-        del within
+        del within, hopeless
         answer: T = self._answer(fact)
         if not _holds(must, answer):
             kind = StepFailed if self.changes else Refused
@@ -118,8 +127,12 @@ class FakeHost:
         timeout: str = "",
         within: str = "10s",
         exits: Sequence[int] = (0,),
+        hopeless: Fact[str] | None = None,
     ) -> Any:
-        """Record the change, apply its `sets`, give its scripted reply."""
+        """Record the change, apply its `sets`, give its scripted reply.
+
+        `hopeless` counts where it is scripted: then what it says is the failure.
+        """
         del timeout, within
         if name in self.change_names:
             raise AssertionError(f"the change {name!r} was made twice in one unit")
@@ -129,6 +142,8 @@ class FakeHost:
         reply = self.replies.get(name, Reply(0, b"", b""))
         if reply.exit not in exits:
             raise StepFailed(f"{self.name}: {name} ended with {reply.exit}: {reply.complaint}")
+        if hopeless is not None and hopeless in self.answers and (said := self._answer(hopeless)):
+            raise StepFailed(f"{self.name}: {said}")
         for fact, value in (sets or {}).items():
             if not isinstance(value, Predicate):
                 self.answers[fact] = value
@@ -171,9 +186,13 @@ class FakeGroup:
     """A scripted `drrun.spi.Group` over fake hosts."""
 
     def __init__(
-        self, hosts: Iterable[FakeHost], roles: Mapping[str, Sequence[FakeHost]] | None = None
+        self,
+        hosts: Iterable[FakeHost],
+        roles: Mapping[str, Sequence[FakeHost]] | None = None,
+        fenced: Sequence[str] = (),
     ) -> None:
         self.hosts: list[FakeHost] = list(hosts)
+        self.fenced: Sequence[str] = tuple(fenced)
         self.roles = dict(roles or {})
         self.notes: list[str] = []
         self.measures: dict[str, float] = {}

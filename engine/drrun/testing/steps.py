@@ -30,6 +30,7 @@ class Value(Fact[str]):
     """A key's value on a host of the world."""
 
     name: ClassVar[str] = "world.value"
+    when_fenced: ClassVar[str] = "stopped"
     key_: str
 
     def about(self) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """A small world behind the ports: hosts that hold keys and values, and count every effect.
 
-Commands are `exec set KEY VALUE`, `exec fail`, and questions `exec get KEY`: what a step type for
-tests sends through the real sessions. Hosts outlive controllers: a job once claimed stays claimed.
+Commands are `exec set KEY VALUE`, `exec fail`, `exec hang` (which only its timeout ends, at once),
+and questions `exec get KEY`: what a step type for tests sends through the real sessions. Hosts outlive controllers: a job once claimed stays claimed.
 Rule 1: the crash points of a run are the touches of the world; `fuse` blows at one of them.
 """
 
@@ -78,6 +78,8 @@ class World:
                 return Reply(0, f"{key} is {value}\n".encode(), b"")
             case ["get", key]:
                 return Reply(0, self.of(host).get(key, "").encode(), b"")
+            case ["hang"]:
+                return Reply(143, b"", b"it hung\n")
             case ["fail", code]:
                 return Reply(int(code), b"", b"no\n")
             case ["cat", "/proc/sys/kernel/random/boot_id", *_]:
@@ -123,6 +125,7 @@ class WorldLine:
                     err=reply.stderr,
                     out_size=len(reply.stdout),
                     err_size=len(reply.stderr),
+                    timed_out=job.timeout > 0 and job.script.startswith(b"exec hang"),
                 )
                 self.world.jobs[(self.host, job.token)] = known
             self.world.touch()
@@ -147,6 +150,7 @@ class WorldLine:
                 out_size=known.out_size,
                 err_size=known.err_size,
                 why=known.why,
+                timed_out=known.timed_out,
             )
 
     def abandon(self, run: str, token: str, epoch: int) -> JobReport:
@@ -241,6 +245,11 @@ class WorldTransport:
     def fingerprint(self, target: Target) -> str:
         """Made from the name, unless the world says otherwise."""
         return self.world.keys.get(target.name, f"SHA256:{digest(target.name)[:43]}")
+
+    def sign_of_life(self, target: Target, *, timeout: float) -> str:
+        """A host of the world answers unless it is down."""
+        del timeout
+        return "" if target.name in self.world.down else "it answers"
 
     def close(self) -> None:
         """Nothing is open."""

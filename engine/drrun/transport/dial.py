@@ -142,7 +142,8 @@ def connect_tcp(host: str, port: int, deadline: Deadline, name: str) -> socket.s
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError as exc:
             sock.close()
-            last = exc
+            # Of several addresses, one that refused tells more than one that stayed silent.
+            last = last if isinstance(last, ConnectionRefusedError) else exc
         else:
             return sock
     if isinstance(last, TimeoutError):

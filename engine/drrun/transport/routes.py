@@ -37,6 +37,10 @@ class Transports:
         """The host key that a connection must show."""
         return self._for(target).fingerprint(target)
 
+    def sign_of_life(self, target: Target, *, timeout: float) -> str:
+        """How anything answers at its address; empty when nothing does."""
+        return self._for(target).sign_of_life(target, timeout=timeout)
+
     def close(self) -> None:
         """Nothing more is opened; lines are closed by who opened them."""
         for transport in self._kinds.values():

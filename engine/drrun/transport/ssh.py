@@ -20,6 +20,7 @@ from drrun.transport.agent import AgentSetting
 from drrun.transport.deadline import Deadline, Watchdog
 from drrun.transport.dial import Connection, dial, unknown_hint
 from drrun.transport.known_hosts import KnownHosts, fingerprint
+from drrun.transport.life import sign_of_life
 from drrun.transport.line import PATIENCE, ShellLine
 from drrun.transport.process import CHUNK, Process, Stream, exchange
 from drrun.transport.ssh_config import route
@@ -249,6 +250,11 @@ class SshTransport:
                 hint=unknown_hint(known, hops[-1], len(hops) > 1),
             )
         return fingerprint(keys[0].blob)
+
+    def sign_of_life(self, target: Target, *, timeout: float) -> str:
+        """How anything answers at the port of its sshd; empty when nothing does."""
+        connect_timeout = target.connect_timeout
+        return sign_of_life(route(target), timeout=timeout, connect_timeout=connect_timeout)
 
     def close(self) -> None:
         """Lines close themselves."""

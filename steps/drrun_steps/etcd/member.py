@@ -1,8 +1,7 @@
 """Members that leave and join: one at a time, each act proved by the members themselves.
 
 Rule 1: what may be done is decided by membership.py from what the members say at that moment.
-Rule 2: a newcomer is a learner first: it cannot cost the quorum while it is filled (etcd's learner
-design; kubeadm does so since 1.29).
+Rule 2: a newcomer is a learner first: filling it cannot cost the quorum (etcd; kubeadm 1.29).
 """
 
 from __future__ import annotations
@@ -80,6 +79,10 @@ class _Members(GroupStep):
 
     service: str = "etcd"
     """etcd's unit."""
+
+    def checkable(self) -> bool:
+        """The member list says who was removed, added or promoted."""
+        return True
 
     def _touched(self) -> tuple[str, ...]:
         return (f"@members:{self.service}", f"@{self.service}")

@@ -253,6 +253,10 @@ class Install(_Member):
         )
         return [*cluster.rules(), *super().rules()]
 
+    def checkable(self) -> bool:
+        """The seal beside the data says whether it was swapped."""
+        return True
+
     def run(self, host: Host) -> Outputs:
         """Swap, once this host's staged restore is proved to be the one that is meant."""
         plan, place = self._plan(host), self._place(host)

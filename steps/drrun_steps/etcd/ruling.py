@@ -5,10 +5,16 @@ from __future__ import annotations
 from drrun.spi import Effect, Group, GroupStep, Host, Outputs, Refused, Repeat, Whole
 from drrun_steps.etcd.access import ask_each, overrides
 from drrun_steps.etcd.config import EtcdCertificates, EtcdConfig
-from drrun_steps.etcd.disk import EtcdDataDir
-from drrun_steps.etcd.live import EtcdMembers, EtcdStatus, Members
+from drrun_steps.etcd.disk import DataDir, EtcdDataDir
+from drrun_steps.etcd.live import EtcdMembers, EtcdStatus, Members, Status
 from drrun_steps.etcd.verdict import Accepted, Seen, decide
 from drrun_steps.fields import Listed, MaybeWhole
+
+_FENCED = Seen(
+    Status(answers=False, why="the host is fenced"),
+    DataDir("unreadable", why="the host is fenced: nobody can look"),
+)
+"""What is known of a host that the operator has fenced: it may hold anything."""
 
 
 def config_fact(host: Host, service: str) -> EtcdConfig:
@@ -53,6 +59,7 @@ class VerdictStep(GroupStep):
         data = ask_each(group, hosts, lambda h: data_fact(h, self.service))
         expired = group.read(EtcdCertificates(self.service), hosts)
         seen = {h.name: Seen(statuses[h.name], data[h.name], expired[h.name]) for h in hosts}
+        seen |= dict.fromkeys(group.fenced, _FENCED)
         told = self._members(group, [h for h in hosts if statuses[h.name].answers])
         verdict = decide(
             self.revision,

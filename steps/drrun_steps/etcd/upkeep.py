@@ -27,7 +27,13 @@ from drrun_steps.etcd.access import CLIENT, ask_each, environment, overrides
 from drrun_steps.etcd.live import EtcdStatus, Status
 from drrun_steps.etcd.membership import EtcdMembership, Membership, quorum_of
 from drrun_steps.etcd.turns import of_upkeep
-from drrun_steps.service.facts import ServiceInstance, ServiceReady, ServiceState, unit
+from drrun_steps.service.dead_end import ServiceDeadEnd
+from drrun_steps.service.facts import (
+    ServiceInstance,
+    ServiceReady,
+    ServiceState,
+    unit,
+)
 
 _MIB = 1024**2
 
@@ -190,6 +196,10 @@ class Rolling(_OneByOne):
     alone: Flag = False
     """Whether a cluster of one may be restarted: nobody answers meanwhile."""
 
+    def checkable(self) -> bool:
+        """The instance's id says whether a member was restarted."""
+        return True
+
     def run(self, group: Group) -> None:
         """Hand over, restart, prove; for each."""
         if len(group.hosts) < 3 and not self.alone:
@@ -218,6 +228,7 @@ class Rolling(_OneByOne):
                 },
                 touches=(f"@{self.service}",),
                 within="100s",
+                hopeless=ServiceDeadEnd(self.service),
             )
             host.require(
                 fact,

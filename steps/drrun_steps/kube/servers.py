@@ -7,7 +7,13 @@ from urllib.parse import urlsplit
 from drrun.spi import CHANGED, Done, Effect, Host, HostStep, Repeat, satisfies, sh
 from drrun_steps.fields import Listed
 from drrun_steps.kube.facts import KubeReady
-from drrun_steps.service.facts import ServiceInstance, ServiceReady, ServiceState, unit
+from drrun_steps.service.dead_end import ServiceDeadEnd
+from drrun_steps.service.facts import (
+    ServiceInstance,
+    ServiceReady,
+    ServiceState,
+    unit,
+)
 from drrun_steps.service.flags import ServiceFlag, put_back, set_flag
 
 
@@ -30,6 +36,10 @@ class EtcdServers(HostStep):
     """A kubeconfig on the host; only its credentials are used."""
     within: str = "120s"
     """How long it may take until it is ready again."""
+
+    def checkable(self) -> bool:
+        """The flag, and the instance's id, say whether they were set and restarted."""
+        return True
 
     def run(self, host: Host) -> None:
         """One flag, one restart, one proof."""
@@ -64,6 +74,7 @@ class EtcdServers(HostStep):
             },
             touches=(f"@{self.service}",),
             within=self.within,
+            hopeless=ServiceDeadEnd(self.service),
         )
 
     def undo(self, host: Host, done: Done) -> None:

@@ -35,7 +35,8 @@ def hold_file(service: str) -> str:
     return f"/etc/systemd/system/{unit(service)}.d/00-drrun-hold.conf"
 
 
-def _properties(reply: Reply) -> dict[str, str]:
+def properties(reply: Reply) -> dict[str, str]:
+    """What `systemctl show` printed. Raises ValueError when systemd does not answer."""
     if reply.exit != 0:
         raise ValueError(f"systemctl says {reply.complaint!r}: is this host run by systemd?")
     pairs = (line.partition("=") for line in reply.text.splitlines())
@@ -47,6 +48,7 @@ class ServiceState(Fact[Running]):
     """`running` (also while it starts, stops or waits for its next try), `stopped` or `missing`."""
 
     name: ClassVar[str] = "service.state"
+    when_fenced: ClassVar[str] = "stopped"
     service: str
 
     def about(self) -> tuple[str, ...]:
@@ -59,7 +61,7 @@ class ServiceState(Fact[Running]):
 
     def parse(self, reply: Reply) -> Running:
         """Raises ValueError when systemd does not answer."""
-        seen = _properties(reply)
+        seen = properties(reply)
         busy = seen.get("MainPID", "0") != "0" or "process" in seen
         if busy or seen.get("ActiveState") not in {"inactive", "failed"}:
             return "running"
@@ -83,7 +85,7 @@ class ServiceReady(Fact[bool]):
 
     def parse(self, reply: Reply) -> bool:
         """Raises ValueError when systemd does not answer."""
-        return _properties(reply).get("ActiveState") == "active"
+        return properties(reply).get("ActiveState") == "active"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ class ServiceHeld(Fact[bool]):
 
     def parse(self, reply: Reply) -> bool:
         """Raises ValueError when systemd does not answer."""
-        seen = _properties(reply)
+        seen = properties(reply)
         return seen.get("file") == "yes" and hold_file(self.service) in seen.get("DropInPaths", "")
 
 
@@ -125,4 +127,4 @@ class ServiceInstance(Fact[str]):
 
     def parse(self, reply: Reply) -> str:
         """Raises ValueError when systemd does not answer."""
-        return _properties(reply).get("InvocationID", "")
+        return properties(reply).get("InvocationID", "")

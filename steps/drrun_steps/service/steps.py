@@ -24,6 +24,7 @@ from drrun.spi import (
     Repeat,
     sh,
 )
+from drrun_steps.service.dead_end import ServiceDeadEnd
 from drrun_steps.service.facts import (
     ServiceHeld,
     ServiceInstance,
@@ -150,7 +151,7 @@ class Stop(_OneService):
 
 
 class Start(_OneService):
-    """Lift the hold, start a service, and wait until it says that it is up.
+    """Lift the hold, start a service, and wait until it says that it is up, or fails for good.
 
     `systemctl start` is not waited for: etcd is ready only when a quorum is, so the members must
     come up together. Undo stops the service again, and holds it if it was held.
@@ -184,6 +185,7 @@ class Start(_OneService):
                 because=f"{self.service} was started before and must be up",
                 hint=f"see `journalctl -u {unit(self.service)}` on {host.name}",
                 within=self.within,
+                hopeless=ServiceDeadEnd(self.service),
             )
 
     def undo(self, host: Host, done: Done) -> None:
@@ -229,6 +231,7 @@ class Restart(_OneService):
             },
             touches=(f"@{self.service}",),
             within=self.within,
+            hopeless=ServiceDeadEnd(self.service),
         )
 
 
@@ -269,6 +272,7 @@ def start_unit(host: Host, service: str, name: str, within: str) -> None:
         touches=(f"@{service}",),
         repeat=Repeat.SAFE,
         within=within,
+        hopeless=ServiceDeadEnd(service),
     )
 
 

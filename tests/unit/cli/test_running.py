@@ -65,6 +65,7 @@ def test_a_dry_run_that_cannot_connect_exits_4(desk: Desk) -> None:
     assert said.err == snapshot("""\
 drrun: h1 cannot be reached
   next: it is down in this test
+  next: a host that is surely off is left out by name: --fenced HOST=power --reason …
 """)
 
 

@@ -38,6 +38,7 @@ roles:
 steps:
   - id: remove
     uses: command
+    on_unknown: ask
     with: {argv: [etcdctl, member, remove, 8e9e05c52164694d]}
 """
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import textwrap
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 
+from drrun.execute.absence import added, reach, record_fenced
 from drrun.execute.asking import ask_facts
 from drrun.execute.decide import Finish
 from drrun.execute.drive import Driver
@@ -21,6 +22,7 @@ from drrun.journal.events import Event, RunAttached
 from drrun.journal.state import RunState
 from drrun.lang.inventory import load_inventory
 from drrun.lang.load import load_runbook
+from drrun.model.fencing import Fencing, names
 from drrun.plan.bind import bind
 from drrun.plan.compile import compile_plan
 from drrun.plan.plan import Plan
@@ -49,6 +51,7 @@ REGISTRY = Registry(
     [
         EntryPoint("world", "drrun.testing.steps", GROUP),
         EntryPoint("member", "tests.unit.engine.members", GROUP),
+        EntryPoint("odd", "tests.unit.engine.odd_steps", GROUP),
     ]
 )
 
@@ -58,12 +61,13 @@ def compiled(
     head: str = HEAD,
     inputs: Mapping[str, str] | None = None,
     limit: frozenset[HostName] | None = None,
+    fenced: Sequence[Fencing] = (),
 ) -> Plan:
     """The plan of a runbook's steps over three hosts."""
     text = head + "steps:\n" + textwrap.indent(textwrap.dedent(steps).strip("\n"), "  ") + "\n"
     loaded = load_runbook(Path("test.yaml"), text)
     inventory = load_inventory(Path("inventory.yaml"), INVENTORY)
-    binding = bind(loaded, inventory, inputs or {}, limit=limit)
+    binding = bind(loaded, inventory, inputs or {}, limit=limit, fenced=fenced)
     return compile_plan(loaded, inventory, binding, REGISTRY, run=RunId("r-test"), versions={}).plan
 
 
@@ -82,11 +86,14 @@ class Bench:
         """The journal dies with the world's fuse."""
         self.journal = MemoryJournal(self.world)
 
-    def drive(self) -> Finish:
-        """One controller, from where the journal stands."""
+    def drive(self, fenced: Sequence[Fencing] = ()) -> Finish:
+        """One controller, from where the journal stands; hosts may be fenced from now on."""
         state = RunState.of(self.plan, self.journal.events())
         recorder = Recorder(self.journal, state)
         hosts = Hosts(self.plan, WorldTransport(self.world))
+        new = added(state, fenced)
+        reach(hosts, {*state.fenced, *names(new)})
+        record_fenced(recorder, new if state.epoch else (*self.plan.fenced, *new))
         epoch = state.epoch + 1
         hosts.fence(epoch, "tester")
         recorder.record(RunAttached(epoch=epoch, operator="t", controller="t", pid=1, version="0"))

@@ -198,9 +198,9 @@ def _lost_at_h1(uses: str, answers: Answers) -> Bench:
 
 
 def test_a_lost_change_that_may_not_be_repeated_waits_for_a_person(bench: Make) -> None:
-    """With repeat: never and nobody to ask, the run ends with 6 and nothing is sent again."""
+    """With on_unknown: ask and nobody to ask, the run ends with 6 and nothing is sent again."""
     del bench
-    made = _lost_at_h1("world.set", Answers())
+    made = _lost_at_h1("world.set, on_unknown: ask", Answers())
     finish = made.drive()
     assert (finish.status, finish.exit_code) == ("waiting", 6)
     assert "not known" in finish.why
@@ -211,7 +211,7 @@ def test_a_lost_change_that_may_not_be_repeated_waits_for_a_person(bench: Make) 
 def test_a_persons_verdict_settles_a_lost_change(bench: Make) -> None:
     """`succeeded` is journaled, believed, and the facts are still proved."""
     del bench
-    made = _lost_at_h1("world.set", Answers(["succeeded"]))
+    made = _lost_at_h1("world.set, on_unknown: ask", Answers(["succeeded"]))
     assert made.drive().exit_code == 0
     assert set(made.world.effects.values()) == {1}
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from drrun.app import SystemClock
 from drrun.errors import Fenced
 from drrun.execute.follow import Follower, Lost
+from drrun.machine import SystemClock
 from drrun.ports import Job, JobReport, JobState
 from drrun.testing.world import World, WorldLine
 from drrun.values import Digest, HostName

@@ -22,6 +22,7 @@ def spec(uses: str, schema: dict[str, Json]) -> StepSpec:
         fields=(),
         outputs=(),
         undoable=True,
+        authors_word=False,
         source="test",
         check=lambda _: (),
         effects=lambda _: Effects(),

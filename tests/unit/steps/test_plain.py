@@ -23,7 +23,7 @@ def test_a_command_is_never_repeated_by_itself() -> None:
     host = FakeHost("h", replies={"run": Reply(0, b"done\n", b"")})
     outputs = command.Run(argv=("touch", "/a b"), touches=("service:x",)).run(host)
     assert outputs == {"stdout": "done"}
-    assert host.changes[0].repeat is Repeat.NEVER
+    assert (host.changes[0].repeat, command.Run.repeat) == (None, Repeat.NEVER)  # the type's word
     assert host.changes[0].command.argv == ("touch", "/a b")
     assert host.changes[0].touches == ("service:x",)
 

@@ -237,6 +237,18 @@ def test_the_verdict_reads_every_member_and_tells() -> None:
     assert len(group.notes) == 4
 
 
+def test_a_fenced_member_may_hold_anything_until_the_operator_says_so() -> None:
+    """Nobody can look at its disk: refused, or accepted by its name and never called complete."""
+    group = _cluster()
+    group.fenced = ("cp9",)
+    with pytest.raises(Refused, match="cp9: its data directory cannot be read") as caught:
+        VerdictStep(revision=100).run(group)
+    assert "accept_unreadable=cp9" in caught.value.hint
+    accepted = VerdictStep.model_validate({"revision": 100, "accept_unreadable": "cp9"})
+    assert accepted.run(group)["complete"] is False
+    assert "cp9: does not answer (the host is fenced), data unreadable" in group.notes
+
+
 def test_a_member_that_nobody_lists_refuses() -> None:
     """It would live on beside the restored cluster (hazard H3)."""
     status = EtcdStatus().parse(recorded("status"))

@@ -5,9 +5,15 @@ from __future__ import annotations
 import pytest
 from tests.unit.steps.recorded_answers import recorded, said
 
-from drrun.spi import Done, DoneChange, Refused
+from drrun.spi import Done, DoneChange, Refused, StepFailed
 from drrun.testing import FakeHost
-from drrun_steps.service.facts import ServiceHeld, ServiceInstance, ServiceReady, ServiceState
+from drrun_steps.service.dead_end import ServiceDeadEnd
+from drrun_steps.service.facts import (
+    ServiceHeld,
+    ServiceInstance,
+    ServiceReady,
+    ServiceState,
+)
 from drrun_steps.service.steps import Restart, Start, Stop
 
 STATE, HELD, READY = ServiceState("etcd"), ServiceHeld("etcd"), ServiceReady("etcd")
@@ -41,6 +47,45 @@ def test_stopped_means_that_nothing_runs(active: str, extra: str, state: str) ->
     """A restart loop between two tries, or a process left over, is not stopped."""
     text = f"LoadState=loaded\nActiveState={active}\n{extra}"
     assert STATE.parse(said(text)) == state
+
+
+@pytest.mark.parametrize(
+    ("seen", "words"),
+    [
+        ("ActiveState=active\nSubState=running", ""),
+        ("ActiveState=activating\nSubState=auto-restart\nResult=exit-code", ""),
+        ("ActiveState=activating\nSubState=start", ""),
+        ("ActiveState=failed\nSubState=failed-before-auto-restart\nResult=exit-code", ""),
+        ("ActiveState=failed\nSubState=failed\nJob=4711\nResult=exit-code", ""),
+        ("ActiveState=inactive\nSubState=dead\nJob=4711", ""),
+        (
+            "ActiveState=failed\nSubState=failed\nResult=exit-code\nExecMainStatus=7\nsaid=no disk\nsaid=bye",
+            "etcd.service is failed (exit-code, exit 7) and is not tried again; its last words: no disk | bye",
+        ),
+        (
+            "ActiveState=failed\nSubState=failed\nResult=start-limit-hit\nsaid=",
+            "etcd.service is failed (start-limit-hit) and is not tried again",
+        ),
+        (
+            "ActiveState=inactive\nSubState=dead\nResult=success\nAssertResult=no",
+            "etcd.service is inactive (an assertion forbids the start: is it held?) and is not tried again",
+        ),
+        (
+            "ActiveState=inactive\nSubState=dead\nResult=success\nConditionResult=no",
+            "etcd.service is inactive (a condition of the unit is not met) and is not tried again",
+        ),
+    ],
+)
+def test_a_dead_end_is_what_systemd_does_not_try_again(seen: str, words: str) -> None:
+    """Between two tries, or with a job queued, there is hope; else its last words are the reason."""
+    assert ServiceDeadEnd("etcd").parse(said(seen + "\n")) == words
+
+
+def test_a_start_that_is_hopeless_fails_with_the_last_words() -> None:
+    """Not after the whole `within`: the step hands the engine the fact that ends the wait."""
+    host = FakeHost("cp1", {STATE: "stopped", HELD: False, ServiceDeadEnd("etcd"): "it is dead"})
+    with pytest.raises(StepFailed, match="cp1: it is dead"):
+        Start(service="etcd").run(host)
 
 
 def test_a_host_without_systemd_makes_no_sense() -> None:

@@ -19,9 +19,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from drrun.app import SystemClock
 from drrun.errors import DrrunError
 from drrun.execute.follow import Follower, Lost
+from drrun.machine import SystemClock
 from drrun.ports import Job, JobReport, JobState
 from drrun.transport.agent import AgentSetting
 from drrun.transport.deadline import Deadline

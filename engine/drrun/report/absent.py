@@ -1,0 +1,56 @@
+"""Fenced hosts in words: who the run does without, on whose word, and what is still to be done."""
+
+from __future__ import annotations
+
+from drrun.model.fencing import METHODS, Fencing
+from drrun.plan.plan import Plan
+from drrun.report.story import Story
+from drrun.report.words import clock, count, safe
+from drrun.values import Json
+
+NEXT = (
+    "what it holds must never act beside what was recovered: wipe it before it starts again, then "
+    "let it join anew"
+)
+
+
+def planned(plan: Plan) -> list[str]:
+    """For the head of a plan: each fenced host, and how many steps go on without it."""
+    return [f"! {f.host}  fenced, {_words(f)}; {_without(plan, f)}" for f in plan.fenced]
+
+
+def _words(fencing: Fencing) -> str:
+    meaning = METHODS.get(fencing.method, fencing.method)
+    return f"{safe(meaning)} ({safe(fencing.reason)}; {safe(fencing.by)})"
+
+
+def _without(plan: Plan, fencing: Fencing) -> str:
+    steps = sum(fencing.host in step.fenced for step in plan.steps)
+    return f"{count(steps, 'step')} {'goes' if steps == 1 else 'go'} on without it"
+
+
+def to_readmit(story: Story) -> list[str]:
+    """For the end of a run and its state: each host that is still to be brought back."""
+    lines = [
+        f"! {event.host} is fenced since {clock(when)} UTC ({safe(event.words)}): to be readmitted"
+        for when, event in story.fenced
+    ]
+    return [*lines, f"  next  {NEXT}"] if lines else []
+
+
+def rows(story: Story) -> list[list[str]]:
+    """For the reports: host, method, evidence, by whom, since when."""
+    return [
+        [e.host, METHODS.get(e.method, e.method), e.reason, e.by, clock(when)]
+        for when, e in story.fenced
+    ]
+
+
+HEADS = ("host", "how", "evidence", "by", "since (UTC)")
+
+
+def as_json(plan: Plan) -> list[Json]:
+    """What a plan's document says of them."""
+    return [
+        {"host": f.host, "method": f.method, "reason": f.reason, "by": f.by} for f in plan.fenced
+    ]
