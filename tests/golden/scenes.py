@@ -233,6 +233,12 @@ def parked(desk: Desk) -> None:
     desk.app().start(compiled(STOP + ASK + START))
 
 
+def held(desk: Desk) -> None:
+    """Two hosts obey the controller; on one of them jobs outlive the session that brought them."""
+    desk.world.scoped.add(HostName("cp1"))
+    desk.app().start(compiled(STOP))
+
+
 def rebooted(world: World, host: HostName) -> None:
     """A host without a trace of what ran last, and with a new boot id."""
     last = [key for key in world.jobs if key[0] == host][-1]
@@ -256,6 +262,7 @@ SCENES: tuple[Scene, ...] = (
     unknown_resolved,
     fenced,
     parked,
+    held,
 )
 SAYS = {"parked": ["yes"]}
 """What the person says who is there when a kept run goes on."""

@@ -1,8 +1,9 @@
 """What a running job outlives, on a host where logind ends sessions, and where sshd ends its own.
 
-Every proof has its counter-proof: the same job, started in the session, does not live. So these hosts do
-have the danger, and it is the scope that helps. `drrun_lab`'s hosts have no PAM module of systemd's; here
-it is added, for without it nobody has a session.
+Every proof has its counter-proof: the same job, started in the session, is ended by TERM (143: its
+supervisor lives just long enough to tell). So these hosts do have the danger, and it is the scope that
+helps. `drrun_lab`'s hosts have no PAM module of systemd's; here it is added, for without it nobody has a
+session.
 """
 
 from __future__ import annotations
@@ -130,7 +131,7 @@ def test_a_sudo_users_job_outlives_the_session_in_a_scope(guarded: Guarded, scop
     else:
         # logind first forgets the session, then ends what is left in it.
         report = ended(after, job)
-        assert (report.state, report.why) == (JobState.LOST, "killed")
+        assert (report.state, report.code) == (JobState.EXITED, 143)
         assert guarded.scopes() == []
     after.release(RUN, 1)
     after.close()
@@ -159,7 +160,7 @@ def test_an_account_that_is_not_root_loses_its_job(guarded: Guarded, linger: boo
     assert line.fence(RUN, 1, "tests") is Tier.SESSION
     job = left(guarded, line, "nosudo")
     after = guarded.line("nosudo", become=False)
-    assert ended(after, job).state is JobState.LOST
+    assert ended(after, job).code == 143
     after.release(RUN, 1)
     after.close()
 
@@ -227,7 +228,10 @@ def test_a_job_outlives_sshds_control_group_in_a_scope(guarded: Guarded, scope: 
     until(partial(_restarted, guarded, before), timeout=30, awaiting="sshd's restart")
     line.close()
     after = guarded.line("root", scope=False)
-    assert after.poll(RUN, job.token).state is (JobState.RUNNING if scope else JobState.LOST)
+    report = after.poll(RUN, job.token)
+    assert (report.state, report.code) == (
+        (JobState.RUNNING, None) if scope else (JobState.EXITED, 143)
+    )
     after.kill(RUN, job.token)
     after.release(RUN, 1)
     after.close()

@@ -330,20 +330,17 @@ def _name(story: Story, made: Made) -> str:
 
 
 TIERS = {
-    "scope": "jobs outlive the line, and the session that brought them: {}",
-    "session": "jobs outlive the line, not a host that ends its sessions' processes: {}",
+    "scope": "jobs outlive the line, and the session that brought them",
+    "session": "jobs outlive the line, but no host that ends what a session leaves",
 }
 """What a host's tier means (ADR 17)."""
 
 
 def tiers(story: Story) -> str:
-    """What jobs outlive, host by host; empty before a host was fenced."""
-    found = [
-        f"  hosts {words.format(fold(host for host, held in story.tiers.items() if held == tier))}"
-        for tier, words in TIERS.items()
-        if tier in story.tiers.values()
-    ]
-    return "\n".join(found)
+    """What jobs outlive, host by host."""
+    held = story.tiers.items()
+    groups = ((fold(host for host, found in held if found == tier), tier) for tier in TIERS)
+    return "\n".join(f"  on {hosts}  {TIERS[tier]}" for hosts, tier in groups if hosts)
 
 
 def status(story: Story) -> str:

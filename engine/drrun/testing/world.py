@@ -45,6 +45,8 @@ class World:
     """Host keys that are not the usual ones."""
     boots: dict[HostName, str] = field(default_factory=dict)
     down: set[HostName] = field(default_factory=set)
+    scoped: set[HostName] = field(default_factory=set)
+    """Hosts where jobs outlive the session that brought them."""
     fuse: int | None = None
     touches: int = 0
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -186,7 +188,7 @@ class WorldLine:
             if owner != holder:
                 raise Fenced(f"{self.host}: epoch {epoch} belongs to {owner}")
             self.world.locks[self.host] = (run, epoch)
-            return Tier.SESSION
+            return Tier.SCOPE if self.host in self.world.scoped else Tier.SESSION
 
     def release(self, run: str, epoch: int) -> None:
         """Give it back."""

@@ -13,6 +13,7 @@ from drrun.cli.tail import Tail
 from drrun.errors import JournalDamaged
 from drrun.journal.chain import read
 from drrun.store.folder import JOURNAL, FolderStore
+from drrun.values import HostName
 
 
 def test_runs_lists_the_newest_first(desk: Desk) -> None:
@@ -37,6 +38,18 @@ def test_status_takes_the_beginning_of_an_id(desk: Desk) -> None:
     run = run_id(desk("failing.yaml").out)
     assert desk("status", run[:-2]).code == 0
     assert desk("status", "zz").code == 2
+
+
+def test_status_says_what_jobs_outlive(desk: Desk) -> None:
+    """With -v, and in JSON reports: per host, whether its jobs outlive the session."""
+    desk.world.scoped.update({HostName("h1"), HostName("h3")})
+    desk("demo.yaml", "--yes")
+    said = desk("status", "-v").out
+    assert "  on h[1,3]  jobs outlive the line, and the session" in said
+    assert "  on h2  jobs outlive the line, but" in said
+    assert "outlive" not in desk("status").out
+    told = json.loads(desk("report", "--format", "json").out)
+    assert told["tiers"] == {"h1": "scope", "h2": "session", "h3": "scope"}
 
 
 def test_watch_of_an_ended_run_replays_it(desk: Desk) -> None:
