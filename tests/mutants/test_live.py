@@ -55,9 +55,10 @@ def test_live_facts_refuse_what_the_proof_refuses(
     def believe(*given: Any) -> Proved:
         return replace(prove(*given), breaches=())
 
+    mutants = unproved()
     monkeypatch.setattr("drrun.plan.compile.prove", believe)
     passed, caught = [], 0
-    for mutant, why in unproved().items():
+    for mutant, why in mutants.items():
         refused = _dry(mutant, world, tmp_path)
         caught += bool(refused)
         print(f"\n{mutant.name}: {refused[:160] or 'PASSED'}", end="")
