@@ -206,5 +206,4 @@ def test_diagnostics_as_json() -> None:
         "severity": "error",
         "message": '`min` must be a whole number, not "x"',
         "hint": "",
-        "severity": "error",
     }
