@@ -203,7 +203,7 @@ def test_diagnostics_as_json() -> None:
         "column": 15,
         "end_column": 16,
         "code": "wrong-type",
+        "severity": "error",
         "message": '`min` must be a whole number, not "x"',
         "hint": "",
-        "severity": "error",
     }

@@ -1,0 +1,83 @@
+"""With the proof switched off, live facts refuse what it refuses: rules are facts too (hazard H5)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.mutants.judge import RULE
+from tests.mutants.mutate import Mutant
+from tests.mutants.page import verdicts
+from tests.mutants.test_rules_refuse import Nobody
+from tests.mutants.worlds import World, inhabited
+
+from drrun.app import App
+from drrun.errors import AuthorError
+from drrun.plan.rules import Proved, prove
+from drrun.registry import Registry
+from drrun_lab import Lab, Progress
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1800)]
+
+
+@pytest.fixture(scope="module", name="world")
+def _world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A lab in use, in which everything that a restore must stop is running."""
+    if os.geteuid() != 0:
+        pytest.skip("booting hosts needs root")
+    lab = Lab.up("live", progress=Progress())
+    lab.reset()
+    yield inhabited(lab, tmp_path_factory.mktemp("live") / "snapshot.db")
+    lab.down()
+
+
+def unproved() -> Mapping[Mutant, str]:
+    """Mutants of restore-cluster, two steps swapped left out, that a rule before a step refuses."""
+    return {
+        mutant: verdict.why
+        for mutant, verdict in verdicts().items()
+        if mutant.runbook == "restore-cluster"
+        and mutant.kind != "swap"
+        and verdict.by == RULE
+        and verdict.why.startswith("before ")
+    }
+
+
+def test_live_facts_refuse_what_the_proof_refuses(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dry-run on real hosts, guards bound as ever, breaches dropped: each mutant is refused."""
+
+    def believe(*given: Any) -> Proved:
+        return replace(prove(*given), breaches=())
+
+    mutants = unproved()
+    monkeypatch.setattr("drrun.plan.compile.prove", believe)
+    passed, caught = [], 0
+    for mutant, why in mutants.items():
+        refused = _dry(mutant, world, tmp_path)
+        caught += bool(refused)
+        print(f"\n{mutant.name}: {refused[:160] or 'PASSED'}", end="")
+        if not refused:
+            passed.append(f"{mutant.name}, which the proof refuses: {why}")
+    print(f"\nlive facts: {caught} of {caught + len(passed)} caught without the proof")
+    assert passed == []
+    assert caught > 20
+
+
+def _dry(mutant: Mutant, world: World, folder: Path) -> str:
+    """What a dry-run refuses, by guard or because something is missing; empty when nothing."""
+    path = folder / f"{mutant.runbook}.yaml"
+    path.write_text(mutant.text)
+    app = App(Nobody(), registry=Registry())
+    given = {"snapshot": str(world.snapshot), "accept_loss": "100"}
+    try:
+        plan = app.plan(app.load(str(path)), world.lab.inventory, given)
+    except AuthorError as error:
+        return error.message
+    forecast = app.forecast(plan)
+    return forecast.refusals[0].refused if forecast.refusals else ""
