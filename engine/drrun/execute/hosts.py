@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from drrun.errors import ConnectError, DrrunError, StepFailed
+from drrun.execute.patience import Patience, PatientLine
 from drrun.plan.plan import Plan
 from drrun.ports import Line, Tier, Transport
 from drrun.spi import sh
 from drrun.values import HostName
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -32,6 +36,8 @@ class Hosts:
         self._slots = {host: _Slot() for host in plan.targets}
         self.tiers: dict[HostName, Tier] = {}
         """The hosts that were fenced, and how each keeps its jobs apart."""
+        self.patience: Patience | None = None
+        """With what hosts are asked that fall silent; a dry-run has none."""
 
     def line(self, host: HostName) -> Line:
         """The line to a host. Raises ConnectError's kinds."""
@@ -39,7 +45,12 @@ class Hosts:
         with slot.lock:
             if slot.line is None:
                 slot.line = self._transport.connect(self.plan.targets[host])
-            return slot.line
+            return slot.line if self.patience is None else PatientLine(slot.line, self.patience)
+
+    def patiently(self, host: HostName, act: Callable[[Line], T]) -> T:
+        """Do on a line what may be done twice, again when it breaks. Raises ConnectError's kinds."""
+        line = self.line(host)
+        return act(line) if self.patience is None else self.patience.ask(host, lambda: act(line))
 
     def boot_id(self, host: HostName) -> str:
         """The host's boot id as this controller first saw it: evidence when a job is missing."""

@@ -221,7 +221,7 @@ class LiveSession:
         done = self.past.change(self._ordinal + 1, copy.name, change.asked(host)).finished
         if done is None:
             self.changer.before_change()
-            send(self.means.hosts.line(host), incoming)
+            self.means.hosts.patiently(host, lambda line: send(line, incoming))
         self.change(host, change)
         return sha256
 
@@ -233,7 +233,7 @@ class LiveSession:
 
         def fetch() -> dict[str, Json]:
             if not (dest.exists() and sha256_of(dest) == sha256):
-                receive(self.means.hosts.line(host), source, dest, sha256)
+                self.means.hosts.patiently(host, lambda line: receive(line, source, dest, sha256))
             return {"sha256": sha256}
 
         self._answer("get", name, [host, source, str(dest), argv().digest], fetch)

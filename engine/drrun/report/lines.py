@@ -17,6 +17,8 @@ from drrun.journal.events import (
     ChangeIntended,
     ChangeLost,
     Event,
+    HostHeard,
+    HostSilent,
     JournalTrimmed,
     Measured,
     Noted,
@@ -32,7 +34,7 @@ from drrun.journal.events import (
 )
 from drrun.plan.plan import Plan
 from drrun.report.words import cut, fold, one_line
-from drrun.values import Outcome, RunId, UnitId
+from drrun.values import Outcome, RunId, UnitId, span
 
 Told: TypeAlias = tuple[str, list[tuple[str, object]]]
 """An event's name on a line, and its pairs."""
@@ -152,6 +154,11 @@ def _run(run: RunId, event: Event) -> Told | None:
             pairs = [("unit", event.unit)]
         case JournalTrimmed():
             pairs = [("bytes", event.size)]
+        case HostSilent():
+            going_on = f"it is asked again for {span(event.patience)}"
+            pairs = [("host", event.host), ("why", event.why), ("next", going_on)]
+        case HostHeard():
+            pairs = [("host", event.host), ("seconds", event.seconds)]
         case _:
             return None
     return event.type, pairs
