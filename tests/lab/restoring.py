@@ -21,6 +21,8 @@ from drrun_lab.waiting import until
 RUNBOOK = "restore-cluster.yaml"
 LOSS = "accept_loss=100"
 """What a live cluster will lose may be named off by a thousand revisions."""
+HOLDS = "-d /etc/systemd/system/*.d/00-drrun-hold.conf"
+"""What holds a service stopped on a host: nothing is left of it when a restore is over."""
 
 
 def words(snapshot: Path | str, loss: str = LOSS) -> tuple[str, ...]:
@@ -60,10 +62,11 @@ class Screen:
 
     def _listen(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            with self._more:
-                self.lines.append(line.rstrip("\n"))
-                self._more.notify_all()
+        with self.process.stdout as printed:
+            for line in printed:
+                with self._more:
+                    self.lines.append(line.rstrip("\n"))
+                    self._more.notify_all()
         with self._more:
             self._over = True
             self._more.notify_all()
@@ -104,7 +107,7 @@ class Screen:
     def kill(self) -> None:
         """SIGKILL, if it still runs: nothing is said, nothing saved."""
         self.process.kill()
-        self.process.wait()
+        self.end()
 
 
 def run_of(line: str) -> str:
@@ -156,9 +159,24 @@ def restored(lab: Lab, run: str, objects: Mapping[str, str]) -> None:
     assert rehearsal.read_objects(lab) == objects
     assert rehearsal.disagreement(rehearsal.members(lab)) == ""
     assert [kept.host for kept in rehearsal.kept(lab, run)] == hosts
-    script = f"systemctl is-active {' '.join(rehearsal.SERVICES)}; ls -d /etc/systemd/system/*.d"
-    for host, told in rehearsal.each(lab, f"{script} 2>/dev/null || :", hosts).items():
+    script = f"systemctl is-active {' '.join(rehearsal.SERVICES)}; ls {HOLDS} 2>/dev/null || :"
+    for host, told in rehearsal.each(lab, script, hosts).items():
         assert told.split() == ["active"] * len(rehearsal.SERVICES), f"{host}: {told}"
+
+
+def cycled(lab: Lab, since: str) -> None:
+    """The journal of systemd itself: each service was stopped once and started once on every host.
+
+    One that lost its lease meanwhile ends by itself, and systemd starts it again: it says so.
+    """
+    for service in rehearsal.SERVICES:
+        script = f"journalctl -q --no-pager -o cat _PID=1 -u {service} --since=@{since}"
+        for host, told in rehearsal.each(lab, script, ["cp1", "cp2", "cp3"]).items():
+            by_itself = told.count("Scheduled restart job")
+            stopped = told.count(f"Stopping {service}")
+            started = told.count(f"Starting {service}") or told.count(f"Started {service}")
+            assert started - by_itself == 1, f"{host} {service}:\n{told}"
+            assert stopped == 1 or (by_itself and not stopped), f"{host} {service}:\n{told}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,10 +189,12 @@ class Effects:
     """Tokens that were announced for them."""
     lost: int
     """Those whose result was lost, and which were made again because that does no harm."""
+    failed: int
+    """Those that ended badly, and which a resume made again."""
 
 
 def once(lab: Lab, run: str, journal: Sequence[Happened]) -> Effects:
-    """Each change began once on its host; again only after the journal says that it was lost.
+    """Each change ended well once on its host; begun again only after it was lost, or had failed.
 
     Counted in the folders of the hosts: `start` there is the commit point of a command.
     """
@@ -186,16 +206,18 @@ def once(lab: Lab, run: str, journal: Sequence[Happened]) -> Effects:
             key = (event.body["unit"], event.body["host"], event.body["name"])
             tokens.setdefault(key, []).append(event.body["token"])
     lost = {e.body["token"] for e in journal if e.type == "change.lost"}
+    failed = {e.body["token"] for e in journal if e.type == "change.finished" and e.body["code"]}
     told = {t for found in tokens.values() for t in found}
     for key, found in tokens.items():
         began = [token for token in found if _began(job(lab, key[1], run, token))]
-        assert len(set(began) - lost) == 1, f"{key} began {len(began)} times: {found}, lost {lost}"
-        ended = [token for token in began if (job(lab, key[1], run, token) / "exit").exists()]
-        assert len(ended) == 1, f"{key} ended {len(ended)} times: {found}"
+        good = set(began) - lost - failed
+        assert len(good) == 1, f"{key} began {began} of {found}; lost {lost}, failed {failed}"
+        ended = [token for token in good if (job(lab, key[1], run, token) / "exit").exists()]
+        assert len(ended) == 1, f"{key} left no exit: {found}"
     for host in lab.layout.members:
         folders = job(lab, host.name, run, "x").parent.glob("c-*")
         assert {folder.name for folder in folders} <= told, host.name
-    return Effects(len(tokens), len(told), len(lost))
+    return Effects(len(tokens), len(told), len(lost), len(failed))
 
 
 def _good(event: Happened) -> bool:
