@@ -104,13 +104,13 @@ HEAD = """# Faults, and what a restore makes of them
 
 Written by `make test-faults`, which does each of these to a real `restore-cluster`: three booted
 hosts with systemd, sshd, etcd and the API servers of Kubernetes, a load balancer, and objects in
-it. What must follow is the failure matrix of the [host protocol](host-protocol.md). After every one
-of them the objects of the snapshot and no others are read back through the load balancer, all
-members hold the same data, nothing is held stopped, and the folders of the hosts are counted: no
-change began twice unless the journal says that its result was lost.
+it. What must follow comes from what a host can say of a command ([its states](host-protocol.md)).
+After every one of them the objects of the snapshot and no others are read back through the load
+balancer, all members hold the same data, nothing is held stopped, and the folders of the hosts are
+counted: no change began twice unless the journal says that its result was lost, or that it failed.
 
-`restore` stands for `drrun restore-cluster …`. Seconds are from its first word to the last of
-whatever ended the run, the fault's own time among them.
+`restore` stands for `drrun restore-cluster …`, a negative code for a signal. Seconds are from the
+restore's first word to the proofs behind its end, the fault's own time among them.
 """
 
 

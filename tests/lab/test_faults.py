@@ -134,13 +134,12 @@ def scene(held: Held, fresh: Lab, operator: Operator) -> Scene:
 
 def counted(effects: Effects) -> str:
     """The effects in words."""
-    again = [
-        f"{number} that {word}"
-        for number, word in ((effects.lost, "got lost"), (effects.failed, "failed"))
+    bad = [
+        f"{number} {word}"
+        for number, word in ((effects.lost, "lost and made again"), (effects.failed, "failed"))
         if number
     ]
-    made = f"{effects.changes} changes, each once"
-    return f"{made} but {' and '.join(again)}, made again" if again else made
+    return f"{effects.changes} changes, none twice" + (f" ({', '.join(bad)})" if bad else "")
 
 
 def last(seconds: float) -> None:
@@ -337,7 +336,7 @@ def small_var_lib(lab: Lab, host: str, megabytes: int) -> Iterator[SmallDisk]:
 @pytest.mark.faults
 def test_a_host_without_space_before_the_run(scene: Scene, witness: Witness) -> None:
     """Found out before anything changes anywhere; once there is space, the same run is resumed."""
-    with small_var_lib(scene.lab, HOST, 512) as disk:
+    with small_var_lib(scene.lab, HOST, 1024) as disk:
         before = rehearsal.processes(scene.lab)
         disk.fill()
         screen = scene.begin()
@@ -360,7 +359,7 @@ def test_a_host_without_space_before_the_run(scene: Scene, witness: Witness) -> 
 @pytest.mark.faults
 def test_a_host_runs_out_of_space(scene: Scene, witness: Witness) -> None:
     """A command that runs keeps its exit; what needs room is not begun, and said so."""
-    with small_var_lib(scene.lab, HOST, 512) as disk:
+    with small_var_lib(scene.lab, HOST, 1024) as disk:
         screen = scene.begin()
         run = scene.midst(screen)
         disk.fill()
