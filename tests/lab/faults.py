@@ -133,7 +133,8 @@ def said(text: str, run: str, *, lines: Sequence[str]) -> list[str]:
     """The lines that hold one of these parts, without what differs from run to run."""
     found = []
     for line in text.splitlines():
-        if any(part in line for part in lines):
+        row = re.match(r"\W \d+ {2,}", line)  # of the table of steps
+        if not row and any(part in line for part in lines):
             line = line.replace(run, "RUN")
             line = re.sub(r"^\d{4}-\d\d-\d\dT[\d:]+Z ", "", line)
             line = re.sub(r"(/[^/ ]+)*/(?=RUN|runbooks/)", "…/", line)

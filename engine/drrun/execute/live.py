@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -194,7 +195,8 @@ class LiveSession:
         self.changed = True
         if finished.code not in change.exits:
             raise StepFailed(
-                f"{host}: {change.name} ended with {finished.code}: {finished.complaint}",
+                f"{host}: {change.name} ended with {_ended(finished.code)}"
+                + (f": {finished.complaint}" if finished.complaint else ""),
                 hint=f"`drrun logs {self.means.hosts.plan.run} --step {self.changer.step.id}` shows all of it",
             )
         if change.sets and not past.verified:
@@ -239,3 +241,11 @@ class LiveSession:
         self._answer("get", name, [host, source, str(dest), argv().digest], fetch)
         self.changed = True
         return sha256
+
+
+def _ended(code: int) -> str:
+    """An exit code, with the signal that it tells of: nobody knows 143 by heart."""
+    try:
+        return f"{code} ({signal.Signals(code - 128).name})"
+    except ValueError:
+        return str(code)
