@@ -137,6 +137,6 @@ def said(text: str, run: str, *, lines: Sequence[str]) -> list[str]:
         if not row and any(part in line for part in lines):
             line = line.replace(run, "RUN")
             line = re.sub(r"^\d{4}-\d\d-\d\dT[\d:]+Z ", "", line)
-            line = re.sub(r"(/[^/ ]+)*/(?=RUN|runbooks/)", "…/", line)
+            line = re.sub(r"(/[^/ ]+)*/(?=state/runs/|runbooks/)", "…/", line)
             found.append(line[:200] + ("…" if len(line) > 200 else ""))
     return found

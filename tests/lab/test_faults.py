@@ -97,9 +97,18 @@ class Scene:
     operator: Operator
     held: Held
 
+    screens: list[Screen] = field(default_factory=list)
+
+    def screen(
+        self, *words: str, operator: Operator | None = None, cwd: Path | None = None
+    ) -> Screen:
+        """Start drrun; it does not outlive the test."""
+        self.screens.append(Screen.of(operator or self.operator, *words, cwd=cwd))
+        return self.screens[-1]
+
     def begin(self, operator: Operator | None = None) -> Screen:
         """Start the restore."""
-        return Screen.of(operator or self.operator, *restoring.words(self.held.path))
+        return self.screen(*restoring.words(self.held.path), operator=operator)
 
     def midst(self, screen: Screen, operator: Operator | None = None) -> str:
         """The run, in the midst of the stop of cp2's API server."""
@@ -115,7 +124,7 @@ class Scene:
 
     def resume(self, run: str, operator: Operator | None = None) -> Screen:
         """Resume the run to its end, which must be good."""
-        screen = Screen.of(operator or self.operator, "resume", run, "--no-input")
+        screen = self.screen("resume", run, "--no-input", operator=operator)
         assert screen.end() == 0, screen.told
         return screen
 
@@ -126,10 +135,13 @@ class Scene:
 
 
 @pytest.fixture
-def scene(held: Held, fresh: Lab, operator: Operator) -> Scene:
+def scene(held: Held, fresh: Lab, operator: Operator) -> Iterator[Scene]:
     """After a reset: other objects than the snapshot's."""
     rehearsal.write_objects(fresh, "after", 20)
-    return Scene(fresh, operator, held)
+    one = Scene(fresh, operator, held)
+    yield one
+    for screen in one.screens:
+        screen.kill()
 
 
 def counted(effects: Effects) -> str:
@@ -266,11 +278,11 @@ def test_a_killed_controller_is_resumed_from_another_directory(
     shutil.copy(scene.held.path, here / "snapshot.db")
     shutil.copy(scene.lab.inventory, here / "inventory.yaml")
     begins = Operator(Path("inventory.yaml"), scene.operator.state)
-    screen = Screen.of(begins, *restoring.words("snapshot.db"), cwd=here)
+    screen = scene.screen(*restoring.words("snapshot.db"), operator=begins, cwd=here)
     where = ("stage", "restore", HOST)
     run = restoring.in_the_midst(scene.lab, scene.operator, screen, where)
     screen.kill()
-    resumed = Screen.of(begins, "resume", run, "--no-input", cwd=there)
+    resumed = scene.screen("resume", run, "--no-input", operator=begins, cwd=there)
     assert resumed.end() == 0, resumed.told
     effects = scene.proved(run)
     assert effects.tokens == effects.changes
@@ -287,16 +299,13 @@ def test_two_controllers_race(scene: Scene, witness: Witness, tmp_path: Path) ->
     run = scene.midst(old)
     os.kill(old.process.pid, signal.SIGSTOP)
     try:
-        stranger = Screen.of(
-            Operator(scene.lab.inventory, tmp_path / "stranger"),
-            *restoring.words(scene.held.path),
-        )
+        stranger = scene.begin(Operator(scene.lab.inventory, tmp_path / "stranger"))
         assert stranger.end() == 5, stranger.told
         assert f"is held by another run: {run}" in stranger.told
-        again = Screen.of(scene.operator, "resume", run, "--no-input")
+        again = scene.screen("resume", run, "--no-input")
         assert again.end() == 5, again.told
         assert f"drrun takeover {run}" in again.told
-        new = Screen.of(scene.operator, "takeover", run, "--no-input")
+        new = scene.screen("takeover", run, "--no-input")
         new.until(" change.sent ")
     finally:
         os.kill(old.process.pid, signal.SIGCONT)

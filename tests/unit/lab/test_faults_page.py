@@ -44,8 +44,8 @@ def test_a_row_tells_what_was_seen() -> None:
 
 def test_lines_are_told_without_what_differs_from_run_to_run() -> None:
     """No time, no run, no folder of this machine."""
-    text = "2026-11-22T01:16:02Z host.silent run=r-1 host=cp2\nother\n  next  see /tmp/x/runs/r-1/report.html"
+    text = "2026-11-22T01:16:02Z host.silent run=r-1 host=cp2\nother\n  next  see /tmp/x/state/runs/r-1/report.html of /var/lib/r-1"
     assert said(text, "r-1", lines=(" host.silent ", "  next")) == [
         "host.silent run=RUN host=cp2",
-        "  next  see …/RUN/report.html",
+        "  next  see …/state/runs/RUN/report.html of /var/lib/RUN",
     ]
