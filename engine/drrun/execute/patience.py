@@ -15,7 +15,7 @@ from typing import BinaryIO, TypeVar
 from drrun.errors import ConnectError, HostKeyError
 from drrun.execute.follow import UNREACHED, Detached
 from drrun.journal.events import HostHeard, HostSilent
-from drrun.ports import Clock, Job, JobReport, Line, Sink
+from drrun.ports import Clock, Job, JobReport, Leftover, Line, Sink, Tier
 from drrun.values import HostName, Reply
 
 T = TypeVar("T")
@@ -134,15 +134,25 @@ class PatientLine:
         """As Line.forget, which mostly asks nobody: it tells nothing."""
         self._line.forget(run, token)
 
-    def fence(self, run: str, epoch: int, holder: str) -> None:
+    def fence(self, run: str, epoch: int, holder: str) -> Tier:
         """As Line.fence."""
         with self._watch():
-            self._line.fence(run, epoch, holder)
+            return self._line.fence(run, epoch, holder)
 
     def release(self, run: str, epoch: int) -> None:
         """As Line.release."""
         with self._watch():
             self._line.release(run, epoch)
+
+    def sweep(self, run: str, epoch: int, *, dry: bool) -> Leftover:
+        """As Line.sweep."""
+        with self._watch():
+            return self._line.sweep(run, epoch, dry=dry)
+
+    def strays(self, *, dry: bool) -> tuple[str, ...]:
+        """As Line.strays."""
+        with self._watch():
+            return self._line.strays(dry=dry)
 
     def append(self, path: str, source: BinaryIO, *, offset: int, timeout: float) -> None:
         """As Line.append."""
