@@ -10,9 +10,11 @@ import pytest
 
 from drrun.errors import HostKeyError, Unreachable
 from drrun.execute.follow import UNREACHED, Detached
+from drrun.execute.hosts import Hosts
 from drrun.execute.patience import Patience, PatientLine
 from drrun.journal.events import Event, HostHeard, HostSilent, UnitFinished
-from drrun.testing.world import StillClock, World, WorldLine
+from drrun.ports import Line
+from drrun.testing.world import StillClock, World, WorldLine, WorldTransport
 from drrun.values import HostName, Outcome, Reply
 
 from .conftest import Bench
@@ -107,6 +109,23 @@ def test_silence_is_told_whatever_breaks_and_once_for_all_who_notice() -> None:
     world.down.clear()
     line.poll("run-1", "c-1")
     line.poll("run-1", "c-1")
+    assert [type(event) for event in told.events] == [HostSilent, HostHeard]
+
+
+def test_a_copy_goes_on_after_a_break(bench: Callable[..., Bench]) -> None:
+    """It is begun anew, and asks the host how far it had come; a dry-run does everything once."""
+    made = bench("- {id: one, hosts: members, uses: world.set, with: {key: k, to: v}}")
+    hosts, told, breaks = Hosts(made.plan, WorldTransport(made.world)), Told(), broken(2)
+
+    def copy(line: Line) -> str:
+        if breaks:
+            raise breaks.pop()
+        return f"copied to {line.host}"
+
+    with pytest.raises(Unreachable):
+        hosts.patiently(HOST, copy)
+    hosts.patience = told.patience
+    assert hosts.patiently(HOST, copy) == "copied to h1"
     assert [type(event) for event in told.events] == [HostSilent, HostHeard]
 
 
