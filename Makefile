@@ -18,7 +18,7 @@ PYTEST := $(BIN)/python -m pytest
 LAB_TESTS := tests/lab
 ROOT := $(filter 0,$(shell id -u))
 
-.PHONY: help setup test test-unit test-fire test-sshd test-lab test-crash test-chaos test-recoveries lint demo bench docs clean test-mutants
+.PHONY: help setup test test-unit test-fire test-sshd test-lab test-faults test-crash test-chaos test-recoveries lint demo bench docs clean test-mutants
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -69,11 +69,16 @@ test-sshd: setup ## The transports against a real OpenSSH server on loopback
 ifdef ROOT
 test-lab: setup ## Recoveries on real hosts (root)
 	@$(BIN)/drrun lab build
-	@$(PYTEST) -q -s --durations=15 -m lab $(LAB_TESTS)
+	@$(PYTEST) -q -s --durations=15 -m 'lab and not faults' $(LAB_TESTS)
 else
 test-lab: setup
 	@echo "skipped: tests/lab boots real hosts with systemd-nspawn, which needs root (sudo make test)"
 endif
+
+# A quarter of an hour: a real restore for each fault, and the page of what was seen.
+test-faults: setup ## Do every fault to a real restore; writes docs/reference/faults.md (root, long)
+	@$(BIN)/drrun lab build
+	@$(PYTEST) -q -s --durations=0 $(LAB_TESTS)/test_faults.py
 
 # A quarter of an hour: every point is a controller killed on real hosts. Not part of `make test`.
 test-crash: setup ## Kill drrun at every point of a run on real hosts (root, long)

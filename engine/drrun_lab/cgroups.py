@@ -79,11 +79,26 @@ class HostCgroup:
         finally:
             self._freeze(frozen=False)
 
+    def running(self, *commands: str) -> list[int]:
+        """Process ids of the members that run these commands."""
+        names = {command[:_COMM_BYTES] for command in commands}
+        return sorted(pid for pid in self.members() if _comm(pid) in names)
+
+    def signal(self, how: signal.Signals, *commands: str) -> int:
+        """Signal the members that run these commands; how many there were."""
+        found = self.running(*commands)
+        for pid in found:
+            _signal(pid, how)
+        return len(found)
+
+    def init(self) -> int | None:
+        """The process that is number 1 to the host; None when it is off."""
+        return next((pid for pid in sorted(self.members()) if _number_inside(pid) == 1), None)
+
     @contextmanager
     def stopped(self, *commands: str) -> Iterator[None]:
         """Hold the members that run these commands, and nobody else, for the length of a block."""
-        names = {command[:_COMM_BYTES] for command in commands}
-        held = [pid for pid in self.members() if _comm(pid) in names]
+        held = self.running(*commands)
         for pid in held:
             _signal(pid, signal.SIGSTOP)
         try:
@@ -117,6 +132,15 @@ def _comm(pid: int) -> str:
     with suppress(OSError):
         return Path(f"/proc/{pid}/comm").read_text().rstrip("\n")
     return ""
+
+
+def _number_inside(pid: int) -> int:
+    """A process's id in the innermost namespace that it is in; 0 if it is gone."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("NSpid:"):
+                return int(line.split()[-1])
+    return 0
 
 
 def _signal(pid: int, how: signal.Signals) -> None:

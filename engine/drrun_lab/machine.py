@@ -130,6 +130,16 @@ class Machine:
         self.cgroup.kill()
         self._sweep()
 
+    def reboot(self) -> None:
+        """Reboot the host as `systemctl reboot --force` does: no unit is stopped first.
+
+        Returns at once. Raises LabError when the host is off.
+        """
+        init = self.cgroup.init()
+        if init is None:
+            raise LabError(f"{self.name} is off, and cannot reboot")
+        os.kill(init, signal.SIGRTMIN + 15)
+
     def power_off(self, *, timeout: float = 30) -> None:
         """Shut the host down cleanly; cut its power if it does not end in time."""
         self._end_supervisor(signal.SIGTERM)

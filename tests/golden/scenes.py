@@ -17,7 +17,7 @@ from unittest.mock import patch
 from drrun.app import App
 from drrun.errors import DrrunError
 from drrun.journal.chain import Stamp
-from drrun.journal.events import Event, UnitFinished
+from drrun.journal.events import Event, HostSilent, UnitFinished
 from drrun.lang.inventory import load_inventory
 from drrun.lang.load import load_runbook
 from drrun.model.fencing import Fencing
@@ -205,6 +205,20 @@ def taken_over(desk: Desk) -> None:
     desk.app().takeover(None)
 
 
+def silent(desk: Desk) -> None:
+    """A host fell silent between two steps, was asked again, and answered."""
+    app, host = desk.app(), HostName("cp2")
+
+    def watch(event: Event) -> None:
+        if isinstance(event, UnitFinished) and event.unit == f"stop@{host}":
+            desk.world.down.add(host)
+        if isinstance(event, HostSilent):
+            desk.world.down.discard(host)
+
+    app.watchers = (watch,)
+    app.start(compiled(STOP + WIPE + START))
+
+
 def unknown(desk: Desk) -> None:
     """A host was rebooted while a command ran: what became of it is not known, and nobody is there."""
     crashed(desk, compiled(STOP + WIPE), 2)
@@ -258,6 +272,7 @@ SCENES: tuple[Scene, ...] = (
     trimmed,
     detached,
     taken_over,
+    silent,
     unknown,
     unknown_resolved,
     fenced,

@@ -22,6 +22,7 @@ from drrun.execute.keep import Keeper
 from drrun.execute.live import LiveSession
 from drrun.execute.means import Means
 from drrun.execute.past import Past
+from drrun.execute.patience import Patience
 from drrun.execute.recorder import Recorder
 from drrun.execute.unit import Catalog, Performance, Skip, names_for
 from drrun.journal.events import (
@@ -71,6 +72,7 @@ class Driver:
 
     def drive(self) -> Finish:
         """Go on until nothing is due. Raises StoreError when the journal cannot be written."""
+        self.hosts.patience = Patience(self.clock, self.stop, self.recorder.record)
         with ThreadPoolExecutor(max_workers=self.forks, thread_name_prefix="unit") as pool:
             try:
                 return self._loop(pool)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from drrun.errors import ConnectError, DrrunError, Refused, StepFailed
+from drrun.execute.patience import Patience, PatientLine
 from drrun.plan.plan import Plan
 from drrun.ports import Line, Tier, Transport
 from drrun.spi import sh
@@ -15,6 +17,8 @@ from drrun.values import HostName
 
 SILENCE = 3.0
 """Seconds without any answer after which a fenced host counts as silent."""
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -35,6 +39,8 @@ class Hosts:
         self._slots = {host: _Slot() for host in plan.targets}
         self.tiers: dict[HostName, Tier] = {}
         """The hosts that were fenced, and how each keeps its jobs apart."""
+        self.patience: Patience | None = None
+        """With what hosts are asked that fall silent; a dry-run has none."""
         self._fenced: frozenset[HostName] = frozenset()
 
     def leave_out(self, fenced: Iterable[HostName]) -> None:
@@ -79,7 +85,12 @@ class Hosts:
         with slot.lock:
             if slot.line is None:
                 slot.line = self._transport.connect(self.plan.targets[host])
-            return slot.line
+            return slot.line if self.patience is None else PatientLine(slot.line, self.patience)
+
+    def patiently(self, host: HostName, act: Callable[[Line], T]) -> T:
+        """Do on a line what may be done twice, again when it breaks. Raises ConnectError's kinds."""
+        line = self.line(host)
+        return act(line) if self.patience is None else self.patience.ask(host, lambda: act(line))
 
     def boot_id(self, host: HostName) -> str:
         """The host's boot id as this controller first saw it: evidence when a job is missing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -218,7 +219,8 @@ class LiveSession:
         self.changed = True
         if finished.code not in change.exits:
             raise StepFailed(
-                f"{host}: {change.name} ended with {finished.code}: {finished.complaint}",
+                f"{host}: {change.name} ended with {_ended(finished.code)}"
+                + (f": {finished.complaint}" if finished.complaint else ""),
                 hint=f"`drrun logs {self.means.hosts.plan.run} --step {self.changer.step.id}` shows all of it",
             )
         if change.sets and not past.verified:
@@ -267,7 +269,7 @@ class LiveSession:
         done = self.past.change(self._ordinal + 1, copy.name, change.asked(host)).finished
         if done is None:
             self.changer.before_change()
-            send(self.means.hosts.line(host), incoming)
+            self.means.hosts.patiently(host, lambda line: send(line, incoming))
         self.change(host, change)
         return sha256
 
@@ -279,9 +281,17 @@ class LiveSession:
 
         def fetch() -> dict[str, Json]:
             if not (dest.exists() and sha256_of(dest) == sha256):
-                receive(self.means.hosts.line(host), source, dest, sha256)
+                self.means.hosts.patiently(host, lambda line: receive(line, source, dest, sha256))
             return {"sha256": sha256}
 
         self._answer("get", name, [host, source, str(dest), argv().digest], fetch)
         self.changed = True
         return sha256
+
+
+def _ended(code: int) -> str:
+    """An exit code, with the signal that it tells of: nobody knows 143 by heart."""
+    try:
+        return f"{code} ({signal.Signals(code - 128).name})"
+    except ValueError:
+        return str(code)

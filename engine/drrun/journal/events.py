@@ -240,6 +240,25 @@ class UnitFinished:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HostSilent:
+    """A host that answered before does not any more; it is asked again for `patience` seconds."""
+
+    type: ClassVar[str] = "host.silent"
+    host: HostName
+    why: str
+    patience: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostHeard:
+    """A silent host answers again, after `seconds`."""
+
+    type: ClassVar[str] = "host.heard"
+    host: HostName
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PointOfNoReturn:
     """The first change of the step that cannot be gone back on is about to be sent."""
 
@@ -277,6 +296,8 @@ Event: TypeAlias = (
     | Noted
     | Measured
     | UnitFinished
+    | HostSilent
+    | HostHeard
     | PointOfNoReturn
     | JournalTrimmed
 )
@@ -300,6 +321,8 @@ EVENTS: Mapping[str, type[Event]] = {
         Noted,
         Measured,
         UnitFinished,
+        HostSilent,
+        HostHeard,
         PointOfNoReturn,
         JournalTrimmed,
     )

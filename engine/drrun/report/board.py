@@ -13,6 +13,8 @@ from drrun.journal.events import (
     ChangeLost,
     Event,
     HostFenced,
+    HostHeard,
+    HostSilent,
     JournalTrimmed,
     Measured,
     Noted,
@@ -72,6 +74,8 @@ class Board:
                 self.lanes[event.unit].change = ""
                 if where := cut(event):
                     return [f"    {event.host}│ {event.name} was cut: {where}"]
+            case HostSilent() | HostHeard():
+                return [_reach(event)]
             case _:
                 return self._said(event)
         return []
@@ -180,3 +184,10 @@ class Board:
         way = "undoing" if self.undoing else done
         stop = "stopping: commands on hosts go on" if stopping else "^C stops safely"
         return f"{way} · {clock} · {stop}"
+
+
+def _reach(event: HostSilent | HostHeard) -> str:
+    if isinstance(event, HostHeard):
+        return f"✔ {event.host} answers again, after {span(event.seconds)}"
+    why, left = one_line(event.why, 300), span(event.patience)
+    return f"? {event.host} does not answer; it is asked again for {left}: {why}"

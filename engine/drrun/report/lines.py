@@ -18,6 +18,8 @@ from drrun.journal.events import (
     ChangeLost,
     Event,
     HostFenced,
+    HostHeard,
+    HostSilent,
     JournalTrimmed,
     Measured,
     Noted,
@@ -33,7 +35,7 @@ from drrun.journal.events import (
 )
 from drrun.plan.plan import Plan
 from drrun.report.words import cut, fold, one_line
-from drrun.values import Outcome, RunId, UnitId
+from drrun.values import Outcome, RunId, UnitId, span
 
 Told: TypeAlias = tuple[str, list[tuple[str, object]]]
 """An event's name on a line, and its pairs."""
@@ -131,6 +133,18 @@ def _change(plan: Plan, event: ChangeIntended | ChangeFinished | ChangeLost | Re
             return "change.resolved", [*where, ("verdict", event.verdict), *by]
 
 
+def _host(event: HostFenced | HostSilent | HostHeard) -> list[tuple[str, object]]:
+    match event:
+        case HostFenced():
+            how = [("method", event.method), ("reason", event.reason), ("by", event.by)]
+            return [("host", event.host), *how]
+        case HostSilent():
+            going_on = f"it is asked again for {span(event.patience)}"
+            return [("host", event.host), ("why", event.why), ("next", going_on)]
+        case HostHeard():
+            return [("host", event.host), ("seconds", event.seconds)]
+
+
 def _run(run: RunId, event: Event) -> Told | None:
     pairs: list[tuple[str, object]]
     match event:
@@ -153,9 +167,8 @@ def _run(run: RunId, event: Event) -> Told | None:
             pairs = [("unit", event.unit)]
         case JournalTrimmed():
             pairs = [("bytes", event.size)]
-        case HostFenced():
-            how = [("method", event.method), ("reason", event.reason), ("by", event.by)]
-            pairs = [("host", event.host), *how]
+        case HostFenced() | HostSilent() | HostHeard():
+            pairs = _host(event)
         case _:
             return None
     return event.type, pairs

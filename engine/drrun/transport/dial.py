@@ -22,6 +22,7 @@ from drrun.errors import HostKeyError, Unreachable
 from drrun.transport.auth import log_in
 from drrun.transport.deadline import Deadline
 from drrun.transport.known_hosts import KnownHosts, KnownKey, fingerprint, lookup_name
+from drrun.transport.orderly import OrderlyTransport
 from drrun.transport.ssh_config import Hop
 
 UNAUTHENTICATED = threading.BoundedSemaphore(5)
@@ -45,11 +46,11 @@ logging.getLogger("paramiko").addHandler(logging.NullHandler())
 class Connection:
     """A chain of authenticated transports; `root` is the only real socket under them."""
 
-    transports: tuple[paramiko.Transport, ...]
+    transports: tuple[OrderlyTransport, ...]
     root: socket.socket
 
     @property
-    def end(self) -> paramiko.Transport:
+    def end(self) -> OrderlyTransport:
         """The transport to the host itself."""
         return self.transports[-1]
 
@@ -113,7 +114,7 @@ def _admitted(deadline: Deadline) -> Iterator[None]:
 
 def _dial_once(route: Sequence[Hop], deadline: Deadline) -> Connection:
     root = connect_tcp(route[0].host, route[0].port, deadline, str(route[0]))
-    transports: list[paramiko.Transport] = []
+    transports: list[OrderlyTransport] = []
     try:
         for index, hop in enumerate(route):
             sock: socket.socket | _Tunnel = root
@@ -221,9 +222,9 @@ def _tunnel(through: paramiko.Transport, jump: Hop, hop: Hop, deadline: Deadline
 
 def _handshake(
     sock: socket.socket | _Tunnel, hop: Hop, deadline: Deadline, *, jumped: bool
-) -> paramiko.Transport:
+) -> OrderlyTransport:
     known = KnownHosts.load(hop.known_hosts)
-    transport = paramiko.Transport(cast(socket.socket, sock), disabled_algorithms=_WEAK)
+    transport = OrderlyTransport(cast(socket.socket, sock), disabled_algorithms=_WEAK)
     try:
         _prefer(transport, known.expected(hop.key_name, hop.port))
         transport.banner_timeout = transport.handshake_timeout = deadline.need()

@@ -152,15 +152,17 @@ class ShellLine:
                     hint="follow it with: drrun watch",
                 )
             case "locked":
+                other, holder = _lock(header.why)
                 raise Refused(
-                    f"{self._host} is held by another run: {header.why}",
-                    hint="wait for that run to end, or take it over: drrun takeover RUN; "
-                    "if it is over, it left its lock behind: drrun gc RUN",
+                    f"{self._host} is held by another run: {other}{holder}",
+                    hint=f"wait for that run to end, or take it over: drrun takeover {other}; "
+                    f"if it is over, it left its lock behind: drrun gc {other}",
                 )
             case _:
                 raise StepFailed(
                     f"{self._host}: cannot take the host's lock: {header.why or header.state}",
-                    hint="is the disk full, or mounted read-only?",
+                    hint="free space on that file system, or make it writable; nothing was begun "
+                    f"there; then: drrun resume {run}",
                 )
 
     def release(self, run: str, epoch: int) -> None:
@@ -261,6 +263,13 @@ class ShellLine:
     def _check(self, reply: Reply, what: str) -> None:
         if reply.exit != 0:
             raise StepFailed(f"{self._host}: {what}: {reply.complaint or f'exit {reply.exit}'}")
+
+
+def _lock(words: str) -> tuple[str, str]:
+    """The run that a host's lock names, and who holds it since when: `run epoch holder utc`."""
+    run, _, rest = words.partition(" ")
+    holder, _, since = rest.partition(" ")[2].rpartition(" ")
+    return run, f", by {holder} since {since}" if holder else ""
 
 
 def _report(answer: tuple[Header, bytes, bytes]) -> JobReport:

@@ -10,7 +10,8 @@ import os
 import select
 import shlex
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import paramiko
 
@@ -63,7 +64,8 @@ class SshProcess:
         while view:
             self._channel.settimeout(deadline.need())
             try:
-                sent = self._channel.send(bytes(view[:CHUNK]))
+                with self._turn():
+                    sent = self._channel.send(bytes(view[:CHUNK]))
             except TimeoutError as exc:
                 raise TimeoutError(f"took no input within {deadline.total:g} s") from exc
             if not sent:
@@ -72,16 +74,19 @@ class SshProcess:
 
     def finish(self) -> None:
         """Send end of file."""
-        self._channel.shutdown_write()
+        with self._turn():
+            self._channel.shutdown_write()
 
     def receive(self, deadline: Deadline) -> tuple[Stream, bytes] | None:
         """The next bytes of a stream. Raises ConnectionError when the line broke."""
         channel = self._channel
         while True:
             if channel.recv_ready():
-                return "out", channel.recv(CHUNK)
+                with self._turn():
+                    return "out", channel.recv(CHUNK)
             if channel.recv_stderr_ready():
-                return "err", channel.recv_stderr(CHUNK)
+                with self._turn():
+                    return "err", channel.recv_stderr(CHUNK)
             if channel.eof_received or channel.closed:
                 # Bytes may have come between the looks above and the end.
                 if channel.recv_ready() or channel.recv_stderr_ready():
@@ -90,6 +95,18 @@ class SshProcess:
                     raise ConnectionResetError("the connection was lost")
                 return None
             self._poll.poll(deadline.need() * 1000)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Say something on the channel. A line that breaks under it is a ConnectionError."""
+        try:
+            with self._connection.end.turn(self._channel):
+                yield
+        except (paramiko.SSHException, EOFError) as exc:
+            self._connection.cut()
+            raise ConnectionResetError(
+                f"the connection was lost{f': {exc}' if exc.args else ''}"
+            ) from exc
 
     def status(self, deadline: Deadline) -> int | None:
         """The exit status. None when the server told none: a signal ended it."""

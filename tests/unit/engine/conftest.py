@@ -26,6 +26,7 @@ from drrun.model.fencing import Fencing, names
 from drrun.plan.bind import bind
 from drrun.plan.compile import compile_plan
 from drrun.plan.plan import Plan
+from drrun.ports import Clock
 from drrun.registry import GROUP, Registry
 from drrun.testing.world import Answers, MemoryJournal, StillClock, World, WorldTransport
 from drrun.values import HostName, RunId
@@ -80,6 +81,7 @@ class Bench:
     answers: Answers = field(default_factory=Answers)
     journal: MemoryJournal = field(init=False)
     forks: int = 1
+    clock: Clock = field(default_factory=StillClock)
     before_attach: Callable[[Recorder], None] = lambda _recorder: None
 
     def __post_init__(self) -> None:
@@ -99,7 +101,7 @@ class Bench:
         recorder.record(RunAttached(epoch=epoch, operator="t", controller="t", pid=1, version="0"))
         self.before_attach(recorder)
         driver = Driver(
-            recorder, hosts, REGISTRY, StillClock(), self.answers, self.forks, threading.Event()
+            recorder, hosts, REGISTRY, self.clock, self.answers, self.forks, threading.Event()
         )
         return driver.drive()
 

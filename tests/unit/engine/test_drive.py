@@ -223,6 +223,12 @@ def test_a_lost_change_that_is_safe_is_made_again(bench: Make) -> None:
     assert made.drive().exit_code == 0
 
 
+def test_an_exit_that_tells_of_a_signal_names_it(bench: Make) -> None:
+    """A command that a reboot ended: who reads 143 at night need not look it up."""
+    made = bench("- {id: b, hosts: 'members[1]', uses: world.fail, with: {code: '143'}}")
+    assert "ended with 143 (SIGTERM): no" in made.drive().why
+
+
 def test_a_failure_stops_what_comes_after_and_a_resume_tries_again(bench: Make) -> None:
     """Exit 1; later steps do not start; finished units are not run again by the resume."""
     made = bench(

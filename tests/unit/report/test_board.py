@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
+from datetime import UTC, datetime
 
 from inline_snapshot import snapshot
 from rich.console import Console
@@ -14,11 +15,14 @@ from drrun.cli.terminal import Terminal
 from drrun.journal.events import (
     ChangeFinished,
     ChangeIntended,
+    HostHeard,
+    HostSilent,
     UndoStarted,
     UnitFinished,
     UnitStarted,
 )
 from drrun.report.board import Board
+from drrun.report.lines import line
 from drrun.testing.world import MemoryOutputs
 from drrun.values import Digest, HostName, Outcome, UnitId
 
@@ -54,6 +58,24 @@ def test_a_step_leaves_one_line_when_its_last_host_is_done() -> None:
     lines = board.take(ended("stop@h3", Outcome.ALREADY), 13)
     assert lines == snapshot(["✔ 1 stop  h[1-3]  h[1-2] changed, h3 already  3.0s"])
     assert board.steps_done == 1
+
+
+def test_a_silent_host_is_told_and_its_return() -> None:
+    """Who watches for half a minute without a change knows why, and that drrun goes on by itself."""
+    plan, host = compiled(STEPS), HostName("h2")
+    silent = HostSilent(host=host, why="h2: the line broke", patience=180.0)
+    heard = HostHeard(host=host, seconds=31.4)
+    when = datetime(2026, 11, 22, 1, 16, 2, tzinfo=UTC)
+    assert Board(plan).take(silent, 10) == snapshot(
+        ["? h2 does not answer; it is asked again for 3m00s: h2: the line broke"]
+    )
+    assert Board(plan).take(heard, 41) == snapshot(["✔ h2 answers again, after 31s"])
+    assert [line(plan, event, when) for event in (silent, heard)] == snapshot(
+        [
+            '2026-11-22T01:16:02Z host.silent run=r-test host=h2 why="h2: the line broke" next="it is asked again for 3m00s"',
+            "2026-11-22T01:16:02Z host.heard run=r-test host=h2 seconds=31.4",
+        ]
+    )
 
 
 def test_a_failure_is_told_at_once() -> None:

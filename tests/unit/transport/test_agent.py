@@ -289,7 +289,7 @@ def test_an_older_epoch_is_fenced(line: ShellLine, jobs: Jobs, tmp_path: Path) -
 
 def test_the_lock_names_its_holder(line: ShellLine, jobs: Jobs) -> None:
     """Another run is refused, told who holds the host, and let in after the release."""
-    with pytest.raises(Refused, match="run-1 1 tests"):
+    with pytest.raises(Refused, match="run-1, by tests since"):
         line.fence("run-2", 1, "other")
     assert line.launch(jobs(b"true\n", run="run-2")).state is JobState.FENCED
     line.release("run-1", 1)
