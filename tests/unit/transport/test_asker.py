@@ -13,9 +13,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from drrun.errors import Unreachable
-from drrun.transport.asker import Asker, Marked, opening, question
+from drrun.transport.asker import Asker, AskerEnded, Marked, opening, question
 from drrun.transport.deadline import Deadline
 from drrun.transport.line import ShellLine
+from drrun.transport.local import LocalProcess
 from drrun.transport.process import Kept
 
 from .conftest import Lines
@@ -171,13 +172,19 @@ def test_what_a_child_says_after_the_script_is_kept(asked: ShellLine) -> None:
     assert (reply.exit, reply.stdout) == (6, b"early\nlate\n")
 
 
-def test_a_login_script_that_talks_is_not_heard(lines: Lines, shell: tuple[str, ...]) -> None:
-    """What a shell's start printed is no answer; nor is it when the shell cannot start at all."""
-    noisy = ("sh", "-c", 'echo hello; echo oops >&2; exec "$@"', "sh", *shell)
-    reply = lines(noisy).ask(b"echo out; echo err >&2", timeout=10)
+def test_a_login_script_that_talks_is_not_heard(shell: tuple[str, ...]) -> None:
+    """What a shell's start printed is no answer; when the shell cannot start, it is all there is."""
+    noisy = ("sh", "-c", 'echo hello; echo oops >&2; exec "$@"', "sh", *shell, "-s")
+    asker = Asker(LocalProcess(noisy))
+    reply = asker.ask(b"echo out; echo err >&2", Deadline.after(10), 99)
+    asker.close()
     assert (reply.stdout, reply.stderr) == (b"out\n", b"err\n")
-    refused = lines(("sh", "-c", "echo no such user >&2; exit 9")).ask(b"echo", timeout=10)
-    assert (refused.exit, refused.stderr) == (9, b"no such user\n")
+    asker = Asker(LocalProcess(("sh", "-c", "echo no such user >&2; exit 9")))
+    with pytest.raises(AskerEnded) as ended:
+        asker.ask(b"echo", Deadline.after(10), 99)
+    asker.close()
+    assert (ended.value.reply.exit, ended.value.reply.stderr) == (9, b"no such user\n")
+    assert ended.value.first
 
 
 def test_half_a_script_is_never_run(shell: tuple[str, ...], tmp_path: Path) -> None:
