@@ -1,7 +1,7 @@
-"""The few channels that one connection may have open at once, and the agents that idle on them.
+"""The few channels that one connection may have open at once, and the shells that idle on them.
 
 sshd allows ten sessions a connection, and a closed one counts until its command has ended; so a
-line keeps to four, agents included. An idle agent gives way to whoever needs a channel.
+line keeps to four, kept shells included. An idle one gives way to whoever needs a channel.
 """
 
 from __future__ import annotations
@@ -9,93 +9,118 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Protocol, TypeVar
 
-from drrun.transport.agent import AgentShell
 from drrun.transport.deadline import Deadline
 
 LIMIT = 4
 
 
+class KeptShell(Protocol):
+    """What may idle on a channel until it is wanted again."""
+
+    @property
+    def broken(self) -> bool:
+        """Whether it is already known to be gone."""
+        ...
+
+    def close(self) -> None:
+        """End it. Never raises, never waits long."""
+        ...
+
+
+S = TypeVar("S", bound=KeptShell)
+
+
 class Lanes:
-    """Counts channels, keeps idle agents. Safe for many threads."""
+    """Counts channels, keeps idle shells by their kind. Safe for many threads."""
 
     def __init__(self, limit: int = LIMIT) -> None:
         self._limit = limit
         self._busy = 0
-        self._idle: list[AgentShell] = []
+        self._idle: list[KeptShell] = []
         self._closed = False
         self._changed = threading.Condition()
 
     @contextmanager
     def lane(self, deadline: Deadline) -> Iterator[None]:
         """The right to one channel. Raises TimeoutError."""
-        self._take(deadline)
+        self._take(deadline, None)
         try:
             yield
         finally:
             self._give(None)
 
     @contextmanager
-    def agent(self, deadline: Deadline, begin: Callable[[], AgentShell]) -> Iterator[AgentShell]:
-        """An agent for one request: an idle one, else a new one. A failed one is not kept."""
-        agent = self._take(deadline, with_agent=True)
-        kept: AgentShell | None = None
+    def shell(self, kind: type[S], deadline: Deadline, begin: Callable[[], S]) -> Iterator[S]:
+        """A shell for one request: an idle one, else a new one. A failed one is not kept."""
+        shell = self._take(deadline, kind)
+        kept: S | None = None
         try:
-            if agent is None:
-                agent = begin()
-            yield agent
-            kept = agent
+            if shell is None:
+                shell = begin()
+            yield shell
+            kept = shell
         finally:
-            if kept is None and agent is not None:
-                agent.close()
+            if kept is None and shell is not None:
+                shell.close()
             self._give(kept)
 
-    def spare(self) -> AgentShell | None:
-        """An idle agent to keep, if there is one: nothing is opened, nothing waited for."""
+    def spare(self, kind: type[S]) -> S | None:
+        """An idle shell to keep, if there is one: nothing is opened, nothing waited for."""
         with self._changed:
             self._sweep()
-            return self._idle.pop() if self._idle else None
+            return self._pick(kind)
+
+    def keep(self, shell: KeptShell) -> None:
+        """Let a shell idle that was begun elsewhere."""
+        with self._changed:
+            self._idle.append(shell)
 
     def close(self) -> None:
-        """End the idle agents; busy ones end when they are given back."""
+        """End the idle shells; busy ones end when they are given back."""
         with self._changed:
             self._closed = True
             idle, self._idle = self._idle, []
-        for agent in idle:
-            agent.close()
+        for shell in idle:
+            shell.close()
 
-    def _take(self, deadline: Deadline, *, with_agent: bool = False) -> AgentShell | None:
-        leaving: AgentShell | None = None
+    def _take(self, deadline: Deadline, kind: type[S] | None = None) -> S | None:
+        leaving: KeptShell | None = None
         try:
             with self._changed:
                 while True:
                     self._sweep()
-                    if with_agent and self._idle:
-                        self._busy += 1
-                        return self._idle.pop()
-                    if self._busy + len(self._idle) < self._limit:
-                        self._busy += 1
-                        return None
-                    if self._idle:
+                    idle = self._pick(kind) if kind is not None else None
+                    if idle is None and self._busy + len(self._idle) >= self._limit:
+                        if not self._idle:
+                            self._changed.wait(deadline.need())
+                            continue
                         leaving = self._idle.pop(0)
-                        self._busy += 1
-                        return None
-                    self._changed.wait(deadline.need())
+                    self._busy += 1
+                    return idle
         finally:
             if leaving is not None:
                 leaving.close()
 
-    def _sweep(self) -> None:
-        for agent in [agent for agent in self._idle if agent.broken]:
-            self._idle.remove(agent)
-            agent.close()
+    def _pick(self, kind: type[S]) -> S | None:
+        for shell in reversed(self._idle):
+            if isinstance(shell, kind):
+                self._idle.remove(shell)
+                return shell
+        return None
 
-    def _give(self, agent: AgentShell | None) -> None:
+    def _sweep(self) -> None:
+        for shell in [shell for shell in self._idle if shell.broken]:
+            self._idle.remove(shell)
+            shell.close()
+
+    def _give(self, shell: KeptShell | None) -> None:
         with self._changed:
             self._busy -= 1
-            if agent is not None and not self._closed:
-                self._idle.append(agent)
-                agent = None
+            if shell is not None and not self._closed:
+                self._idle.append(shell)
+                shell = None
             self._changed.notify()
-        if agent is not None:
-            agent.close()
+        if shell is not None:
+            shell.close()

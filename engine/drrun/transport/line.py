@@ -1,7 +1,7 @@
 """The `Line` port over any station that can start /bin/sh: what SSH and this machine share.
 
 Rule 1: a constant argv, everything else over stdin: no length limit, no quoting, no log of it.
-Rule 2: a script that did not arrive whole does not run: it is one compound command.
+Rule 2: a script that did not arrive whole does not run.
 Rule 3: errors of the station end here, as Unreachable with the host's name.
 """
 
@@ -16,6 +16,7 @@ from drrun.errors import Fenced, Refused, StepFailed, Unreachable
 from drrun.ports import Job, JobReport, JobState, Leftover, Tier
 from drrun.transport import protocol
 from drrun.transport.agent import AgentSetting, AgentShell
+from drrun.transport.asker import Asker, AskerEnded
 from drrun.transport.deadline import Deadline
 from drrun.transport.lanes import Lanes
 from drrun.transport.process import CHUNK, Sink, Station, exchange
@@ -35,13 +36,6 @@ BATCH = 16
 """Jobs that are over and may be emptied by one request."""
 
 COMPLAINT_LIMIT = 64 * 1024
-
-# sshd gives accounts a PATH without sbin, where half of what an operator needs lives.
-_READ = b"""case :$PATH: in *:/usr/sbin:*) ;; *) PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin ;; esac
-{
-%s
-} </dev/null
-"""
 
 # dd with nothing to read cuts the file at `seek`; a file that is shorter must not be padded.
 _APPEND = """umask 077
@@ -86,8 +80,19 @@ class ShellLine:
                 f"{self._host}: a script holds a NUL byte, which no shell can carry",
                 hint="put binary data into a file and upload it",
             )
-        argv = (*self._setting.shell, "-s")
-        return self._exchange(argv, iter([_READ % script]), timeout, limit, None)
+        deadline = Deadline.after(timeout)
+        with self._spoken():
+            while True:
+                try:
+                    with self._asker(deadline) as asker:
+                        return asker.ask(script, deadline, limit)
+                except AskerEnded as ended:
+                    if ended.first:
+                        return ended.reply
+
+    def keep(self, asker: Asker) -> None:
+        """Ask the next question in this shell; it must be one that acts as the target asks."""
+        self._lanes.keep(asker)
 
     def launch(self, job: Job) -> JobReport:
         """Claim the job on the host and start it; on a token already claimed, only report it."""
@@ -200,7 +205,7 @@ class ShellLine:
 
     def close(self) -> None:
         """Let go of the host. Jobs go on."""
-        agent = self._lanes.spare() if self._over else None
+        agent = self._lanes.spare(AgentShell) if self._over else None
         if agent is not None:
             deadline = Deadline.after(GOODBYE)
             with suppress(OSError, BadAnswerError):
@@ -231,6 +236,14 @@ class ShellLine:
             return agent.request(request, deadline)[0]
 
     @contextmanager
+    def _asker(self, deadline: Deadline) -> Iterator[Asker]:
+        def begin() -> Asker:
+            return Asker(self._station.start((*self._setting.shell, "-s"), deadline))
+
+        with self._lanes.shell(Asker, deadline, begin) as asker:
+            yield asker
+
+    @contextmanager
     def _agent(self, seconds: float) -> Iterator[tuple[AgentShell, Deadline]]:
         deadline = Deadline.after(seconds)
 
@@ -242,7 +255,7 @@ class ShellLine:
                 process.close()
                 raise
 
-        with self._spoken(), self._lanes.agent(deadline, begin) as agent:
+        with self._spoken(), self._lanes.shell(AgentShell, deadline, begin) as agent:
             yield agent, deadline
 
     @contextmanager
@@ -250,6 +263,7 @@ class ShellLine:
         try:
             yield
         except TimeoutError as exc:
+            self._station.doubt()
             raise Unreachable(
                 f"{self._host}: {str(exc) or 'no answer in time'}",
                 hint="whether it acted is not known; drrun resume asks it again",

@@ -52,6 +52,11 @@ class LocalProcess:
         """Whether it has ended."""
         return self._child.poll() is not None
 
+    @property
+    def talking(self) -> bool:
+        """Whether bytes, or the end of a stream, wait to be received."""
+        return bool(self._selector.select(0))
+
     def send(self, data: bytes, deadline: Deadline) -> None:
         """Write all; raises BrokenPipeError when it reads no more."""
         view = memoryview(data)
@@ -108,6 +113,9 @@ class LocalStation:
         """Start `argv`."""
         deadline.need()
         return LocalProcess(argv)
+
+    def doubt(self) -> None:
+        """Nothing lies between that could freeze."""
 
     def close(self) -> None:
         """Nothing to let go of."""

@@ -44,6 +44,11 @@ class Process(Protocol):
         """Whether it is already known to be gone."""
         ...
 
+    @property
+    def talking(self) -> bool:
+        """Whether bytes have come that `receive` has not given yet."""
+        ...
+
     def close(self) -> None:
         """Let go of it. Never raises, never waits long."""
         ...
@@ -54,6 +59,10 @@ class Station(Protocol):
 
     def start(self, argv: tuple[str, ...], deadline: Deadline) -> Process:
         """Start `argv` as the user that the target asks for. Raises ConnectError, OSError."""
+        ...
+
+    def doubt(self) -> None:
+        """Something that ran there did not answer in time: see to it before starting the next."""
         ...
 
     def close(self) -> None:

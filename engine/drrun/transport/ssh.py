@@ -10,7 +10,7 @@ import os
 import select
 import shlex
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import paramiko
@@ -18,29 +18,32 @@ import paramiko
 from drrun.errors import BecomeError, ConnectError, HostKeyError, Unreachable
 from drrun.model.inventory import Target
 from drrun.transport.agent import AgentSetting
+from drrun.transport.asker import Asker, AskerEnded
 from drrun.transport.deadline import Deadline, Watchdog
 from drrun.transport.dial import Connection, dial, unknown_hint
 from drrun.transport.known_hosts import KnownHosts, fingerprint
 from drrun.transport.life import sign_of_life
 from drrun.transport.line import PATIENCE, ShellLine
-from drrun.transport.process import CHUNK, Process, Stream, exchange
+from drrun.transport.process import CHUNK, Process, Stream
+from drrun.transport.protocol import BadAnswerError
 from drrun.transport.ssh_config import route
 from drrun.values import Secret
 
 BECOME_PASSWORD = "DRRUN_BECOME_PASSWORD"  # noqa: S105 - a variable's name
 
 # One round trip tells who we are and, when root is wanted, whether sudo lets us without a word.
-_PROBE = """printf '\\n%s uid=%s\\n' {nonce} "$(id -u)"
-if [ {become} = sudo ] && [ "$(id -u)" != 0 ]; then
-  if command -v sudo >/dev/null 2>&1; then
-    said=$(sudo -n -- /bin/sh -c 'id -u' 2>&1) || said="no $said"
-  else
-    said="no sudo on this host"
-  fi
-  printf '%s become=%s\\n' {nonce} "$(printf %s "$said" | tr '\\n' ' ')"
+_PROBE = """uid=$(id -u); echo "uid=$uid"
+[ {become} = sudo ] && [ "$uid" != 0 ] || exit 0
+if command -v sudo >/dev/null 2>&1; then
+  said=$(sudo -n -- /bin/sh -c 'id -u' 2>&1) || said="no $said"
+else
+  said="no sudo on this host"
 fi
+printf 'become=%s\\n' "$(printf %s "$said" | tr '\\n' ' ')"
 """
-_NONCE = "drrun-probe"
+
+PROOF = 10.0
+"""Seconds, and half of a call's own at most, that a connection in doubt has to open a channel."""
 
 
 class SshProcess:
@@ -57,6 +60,11 @@ class SshProcess:
     def broken(self) -> bool:
         """Whether channel or connection are gone."""
         return bool(self._channel.closed) or not self._connection.alive
+
+    @property
+    def talking(self) -> bool:
+        """Whether bytes wait to be received."""
+        return bool(self._channel.recv_ready() or self._channel.recv_stderr_ready())
 
     def send(self, data: bytes, deadline: Deadline) -> None:
         """Write all; raises BrokenPipeError when the program reads no more."""
@@ -91,7 +99,7 @@ class SshProcess:
                 # Bytes may have come between the looks above and the end.
                 if channel.recv_ready() or channel.recv_stderr_ready():
                     continue
-                if not self._connection.alive:
+                if self._lost:
                     raise ConnectionResetError("the connection was lost")
                 return None
             self._poll.poll(deadline.need() * 1000)
@@ -112,10 +120,19 @@ class SshProcess:
         """The exit status. None when the server told none: a signal ended it."""
         if not self._channel.status_event.wait(deadline.need()):
             deadline.need()
-        if not self._channel.exit_status_ready() or not self._connection.alive:
+        if not self._channel.exit_status_ready() or self._lost:
             raise ConnectionResetError("the connection was lost")
         code = self._channel.exit_status
         return code if code >= 0 else None
+
+    @property
+    def _lost(self) -> bool:
+        """A dying connection closes its channels a moment before it says so.
+
+        A program's end does not come without a word: EOF, or its exit.
+        """
+        said = self._channel.eof_received or self._channel.exit_status >= 0
+        return not (said and self._connection.alive)
 
     def close(self) -> None:
         """Close the channel; does not wait for the program."""
@@ -135,19 +152,28 @@ class SshStation:
         self._prefix: tuple[str, ...] = ()
         self._ask_password = False
         self._connection: Connection | None = None
+        self._doubted: Connection | None = None
         self._lock = threading.Lock()
 
-    def become(self, target: Target) -> None:
-        """Find out how to act as the target asks. Raises ConnectError's kinds, OSError."""
+    def become(self, target: Target) -> Asker | None:
+        """Find out how to act as the target asks. Raises ConnectError's kinds, OSError.
+
+        Returns the shell that was asked, if questions to come may be asked in it, too.
+        """
         deadline = Deadline.after(max(target.connect_timeout, 5.0))
-        script = _PROBE.format(nonce=_NONCE, become=target.become)
-        said = self._probe(("/bin/sh", "-s"), script, deadline)
+        said, asker = self._probe(target.become, deadline)
         if said.get("uid") == "0" or target.become != "sudo":
-            return
-        answer = said.get("become", "")
+            return asker
+        asker.close()
         self._prefix = ("sudo", "-n", "--")
-        if answer.strip() == "0":
-            return
+        if said.get("become", "").strip() == "0":
+            return None
+        return self._with_password(target, said, deadline)
+
+    def _with_password(
+        self, target: Target, said: Mapping[str, str], deadline: Deadline
+    ) -> Asker | None:
+        answer = said.get("become", "")
         if "uid" not in said:
             raise BecomeError(
                 f"{target.name}: the account does not run commands",
@@ -162,23 +188,53 @@ class SshStation:
         # -k: a cached ticket would leave the password line to the shell.
         self._prefix = ("sudo", "-k", "-S", "-p", "", "--")
         self._ask_password = True
-        said = self._probe(("/bin/sh", "-s"), _PROBE.format(nonce=_NONCE, become="none"), deadline)
-        if said.get("uid") != "0":
-            raise BecomeError(
-                f"{target.name}: sudo did not take the password of {BECOME_PASSWORD}",
-                hint="is it this account's password, and is the account in sudoers?",
-            )
+        said, asker = self._probe("none", deadline)
+        if said.get("uid") == "0":
+            return asker
+        asker.close()
+        raise BecomeError(
+            f"{target.name}: sudo did not take the password of {BECOME_PASSWORD}",
+            hint="is it this account's password, and is the account in sudoers?",
+        )
 
-    def _probe(self, argv: tuple[str, ...], script: str, deadline: Deadline) -> dict[str, str]:
-        process = self.start(argv, deadline)
-        reply = exchange(process, [script.encode()], deadline=deadline, limit=1 << 16)
-        lines = reply.text.splitlines()
-        found = [line.removeprefix(_NONCE).strip() for line in lines if line.startswith(_NONCE)]
-        return {name: value for name, _, value in (line.partition("=") for line in found)}
+    def _probe(self, become: str, deadline: Deadline) -> tuple[dict[str, str], Asker]:
+        asker = Asker(self.start(("/bin/sh", "-s"), deadline))
+        script = _PROBE.format(become=become).encode()
+        try:
+            reply = asker.ask(script, deadline, 1 << 16)
+        except AskerEnded as ended:
+            reply = ended.reply
+        except BaseException:
+            asker.close()
+            raise
+        said = (line.partition("=") for line in reply.text.splitlines())
+        return {name: value for name, _, value in said}, asker
 
     def start(self, argv: tuple[str, ...], deadline: Deadline) -> Process:
         """Start `argv`. Raises ConnectError's kinds, OSError, TimeoutError."""
         connection = self._live()
+        if connection is self._doubted:
+            proof = Deadline.after(min(PROOF, deadline.need() / 2))
+            try:
+                channel = self._opened(connection, argv, proof)
+            except TimeoutError:
+                connection = self._live()
+                channel = self._opened(connection, argv, deadline)
+        else:
+            channel = self._opened(connection, argv, deadline)
+        self._doubted = None
+        process = SshProcess(channel, connection)
+        if self._ask_password and self._password is not None:
+            process.send(self._password.unmask().encode() + b"\n", deadline)
+        return process
+
+    def doubt(self) -> None:
+        """A kept shell did not answer in time: is it slow, or is the whole connection frozen?"""
+        self._doubted = self._connection
+
+    def _opened(
+        self, connection: Connection, argv: tuple[str, ...], deadline: Deadline
+    ) -> paramiko.Channel:
         try:
             with self._watchdog.watch(deadline, connection.cut):
                 channel = connection.end.open_session(timeout=deadline.need())
@@ -193,10 +249,7 @@ class SshStation:
             if isinstance(exc, TimeoutError) or not deadline.left or "Timeout" in str(exc):
                 raise TimeoutError(f"no answer within {deadline.total:g} s") from exc
             raise ConnectionResetError(f"the connection was lost: {exc}") from exc
-        process = SshProcess(channel, connection)
-        if self._ask_password and self._password is not None:
-            process.send(self._password.unmask().encode() + b"\n", deadline)
-        return process
+        return channel
 
     def close(self) -> None:
         """Hang up."""
@@ -238,8 +291,8 @@ class SshTransport:
             lambda: dial(way, target.connect_timeout), self._watchdog, self._password
         )
         try:
-            station.become(target)
-        except OSError as exc:
+            asker = station.become(target)
+        except (OSError, BadAnswerError) as exc:
             station.close()
             raise Unreachable(
                 f"{target.name}: logged in, but no answer came: {exc}",
@@ -254,7 +307,10 @@ class SshTransport:
         except BaseException:
             station.close()
             raise
-        return ShellLine(target.name, station, setting=self._setting, patience=self._patience)
+        line = ShellLine(target.name, station, setting=self._setting, patience=self._patience)
+        if asker is not None:
+            line.keep(asker)
+        return line
 
     def fingerprint(self, target: Target) -> str:
         """The best known host key. Raises HostKeyError when none is known."""
