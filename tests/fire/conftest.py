@@ -86,7 +86,8 @@ class Fire:
 
     def words(self, *words: str) -> list[str]:
         """A command line."""
-        return [sys.executable, "-m", "tests.fire.drive", *words]
+        heard = ["env", "--default-signal=INT,HUP"]  # as at a terminal, however the tests are run
+        return [*heard, sys.executable, "-m", "tests.fire.drive", *words]
 
     def runbook(self, *more: str) -> list[str]:
         """The command line that starts the run."""

@@ -295,7 +295,7 @@ def test_the_lock_names_its_holder(line: ShellLine, jobs: Jobs) -> None:
     line.release("run-1", 1)
     line.fence("run-2", 1, "other")
     line.release("run-1", 1)
-    with pytest.raises(Refused, match="run-2 1 other"):
+    with pytest.raises(Refused, match="run-2, by other since"):
         line.fence("run-1", 2, "tests")
 
 
