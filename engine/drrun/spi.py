@@ -20,8 +20,10 @@ from drrun.errors import DrrunError, NotKnownError, Refused, StepFailed, TooLarg
 from drrun.model.rule import Alike, Alone, Demand, Duty, FactRef, Rule, State, step_done
 from drrun.model.runbook import Duration, Flag, Whole
 from drrun.values import (
+    ANYTHING,
     CHANGED,
     CONTROLLER,
+    OPAQUE,
     Command,
     Effect,
     Json,
@@ -30,9 +32,11 @@ from drrun.values import (
     Repeat,
     Reply,
     Secret,
+    argv,
     digest,
     satisfies,
     seconds,
+    sh,
     span,
 )
 
@@ -43,21 +47,12 @@ C = TypeVar("C")
 D = TypeVar("D")
 
 
-def sh(text: str, /, **env: object) -> Command:
-    """A POSIX sh script; values go in as environment variables, never by templating."""
-    return Command(text=text, env=env)
-
-
-def argv(*words: object) -> Command:
-    """One program and its arguments; nothing is ever expanded by a shell."""
-    return Command(argv=words)
-
-
 class Fact(ABC, Generic[T]):
     """A typed, read-only question to a host. Subclass it as a frozen, slotted dataclass.
 
     `about` names the components that the answer depends on: `service:etcd` is that of one host,
-    `@cluster` that of all. A change that touches one of them makes the answer not known.
+    `@cluster` that of all. A change that touches one of them makes the answer not known. So does
+    any change where nobody knows what is asked: OPAQUE.
     """
 
     __slots__ = ()
@@ -299,7 +294,10 @@ Outputs = Mapping[str, Any]
 class Step(BaseModel):
     """What host steps and group steps share. Fields are the schema of `with:`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+    # A number that an input gave is as good as its text: `-p {{ inputs.port }}`.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", defer_build=True, coerce_numbers_to_str=True
+    )
 
     uses: ClassVar[str]
     effect: ClassVar[Effect] = Effect.CHANGE
@@ -354,8 +352,10 @@ class GroupStep(Step, ABC):
 
 
 __all__ = [
+    "ANYTHING",
     "CHANGED",
     "CONTROLLER",
+    "OPAQUE",
     "Alike",
     "Alone",
     "Command",

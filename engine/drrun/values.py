@@ -33,6 +33,11 @@ PREVIEW = 2000
 CONTROLLER = HostName("controller")
 """The machine that drrun runs on, as a host of a step."""
 
+ANYTHING = "*"
+"""What a change touches of which nobody can say what it does: all of its host, and the cluster's."""
+OPAQUE = "@*"
+"""What a fact is about of which nobody can say what it asks: any change may make it another."""
+
 
 class Effect(StrEnum):
     """How much harm a step can do. Says nothing about whether it may run twice."""
@@ -248,6 +253,16 @@ class Command:
                 hint="put binary data into a file, and copy that",
             )
         return text.encode()
+
+
+def sh(text: str, /, **env: object) -> Command:
+    """A POSIX sh script; values go in as environment variables, never by templating."""
+    return Command(text=text, env=env)
+
+
+def argv(*words: object) -> Command:
+    """One program and its arguments; nothing is ever expanded by a shell."""
+    return Command(argv=words)
 
 
 def _form(value: object) -> Json:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from drrun.spi import Effect, Fact, Host, HostStep, Outputs, Repeat, Step, TooLarge, argv
+from drrun.spi import ANYTHING, Effect, Fact, Host, HostStep, Outputs, Repeat, Step, TooLarge, argv
 from drrun_steps.fields import Listed, Numbers, Words
 from drrun_steps.probes import CommandCheck, text_of
 from drrun_steps.unseen import unseen
@@ -35,8 +35,8 @@ class Run(HostStep):
     """A read-only command that ends with 0 when this need not be done (any more)."""
     exits: Numbers = (0,)
     """Exits that are a success."""
-    touches: Listed = ()
-    """Components that it may change, as service:etcd: what is known of them is forgotten."""
+    touches: Listed = (ANYTHING,)
+    """Components that it may change, as service:etcd: a dry-run forgets what it knows of them."""
     timeout: str = "10m"
     """How long it may take; a command that was killed is unknown, not failed."""
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, ClassVar
 
-from drrun.spi import Command, Fact, Reply, Step, satisfies, sh
+from drrun.spi import OPAQUE, Command, Fact, Reply, Step, satisfies, sh
 
 NOTHING = satisfies("nothing", lambda found: not found)
 """For facts that list what is wrong."""
@@ -134,8 +134,8 @@ class HostListening(Fact[bool]):
     port: int
 
     def about(self) -> tuple[str, ...]:
-        """The port."""
-        return (f"port:{self.port}",)
+        """The port; any service, or a person's script, may listen on it, or end."""
+        return (f"port:{self.port}", OPAQUE)
 
     def ask(self) -> Command:
         """The kernel's own tables."""

@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass
 from typing import ClassVar
 
-from drrun.spi import Command, Fact, Predicate, Reply, satisfies, sh
+from drrun.spi import OPAQUE, Command, Fact, Predicate, Reply, satisfies, sh
 
 _CURL = r"""
 command -v curl >/dev/null || { echo 'no curl on this host' >&2; exit 127; }
@@ -35,8 +35,8 @@ class HttpAnswer(Fact[Answer]):
     insecure: bool = False
 
     def about(self) -> tuple[str, ...]:
-        """The URL; any service may be behind it, so that it is asked again in each unit."""
-        return (f"@url:{self.url}",)
+        """The URL; any service may be behind it."""
+        return (f"@url:{self.url}", OPAQUE)
 
     def ask(self) -> Command:
         """curl, with a clean environment."""
@@ -70,8 +70,8 @@ class CommandCheck(Fact[bool]):
     argv: tuple[str, ...]
 
     def about(self) -> tuple[str, ...]:
-        """Its own words: the step that it checks sets it."""
-        return (f"check:{' '.join(self.argv)}",)
+        """Its own words, which the step that it checks sets; and nobody knows what it asks."""
+        return (f"check:{' '.join(self.argv)}", OPAQUE)
 
     def ask(self) -> Command:
         """The command itself; what it says on stdout is nobody's answer."""

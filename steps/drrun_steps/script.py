@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from drrun.spi import (
+    ANYTHING,
+    OPAQUE,
     Command,
     Effect,
     Fact,
@@ -34,8 +36,8 @@ class ScriptCheck(Fact[bool]):
     script: str
 
     def about(self) -> tuple[str, ...]:
-        """Its own text: the step that it checks sets it."""
-        return (f"check:{self.script}",)
+        """Its own text, which the step that it checks sets; and nobody knows what it asks."""
+        return (f"check:{self.script}", OPAQUE)
 
     def ask(self) -> Command:
         """The script itself; what it says on stdout is nobody's answer."""
@@ -68,8 +70,8 @@ class Script(HostStep):
     """A read-only script, never templated, that ends with 0 when this need not be done (any more)."""
     exits: Numbers = (0,)
     """Exits that are a success."""
-    touches: Listed = ()
-    """Components that it may change, as service:etcd: what is known of them is forgotten."""
+    touches: Listed = (ANYTHING,)
+    """Components that it may change, as service:etcd: a dry-run forgets what it knows of them."""
     timeout: str = "10m"
     """How long it may take; a script that was killed is unknown, not failed."""
 

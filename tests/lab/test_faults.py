@@ -342,11 +342,18 @@ def small_var_lib(lab: Lab, host: str, megabytes: int) -> Iterator[SmallDisk]:
             machine.power_cut()
 
 
+def lives(lab: Lab) -> dict[str, list[str]]:
+    """What lives on every host; not the etcd whose own disk is full, which may end by itself."""
+    told = {name: text.split("\n\n") for name, text in rehearsal.processes(lab).items()}
+    told[HOST] = [block for block in told[HOST] if "Id=etcd.service" not in block]
+    return told
+
+
 @pytest.mark.faults
 def test_a_host_without_space_before_the_run(scene: Scene, witness: Witness) -> None:
     """Found out before anything changes anywhere; once there is space, the same run is resumed."""
     with small_var_lib(scene.lab, HOST, 1024) as disk:
-        before = rehearsal.processes(scene.lab)
+        before = lives(scene.lab)
         disk.fill()
         screen = scene.begin()
         code = screen.end()
@@ -354,8 +361,9 @@ def test_a_host_without_space_before_the_run(scene: Scene, witness: Witness) -> 
         assert HOST in screen.told
         run = scene.operator.newest()
         assert not [e for e in scene.operator.journal(run) if e.type == "change.intended"]
-        assert rehearsal.processes(scene.lab) == before
+        assert lives(scene.lab) == before
         disk.clear()
+        scene.lab.wait_ready()
         scene.resume(run)
         effects = scene.proved(run)
         words = f"no change announced, every process lives on; then {counted(effects)}"
@@ -383,7 +391,7 @@ def test_a_host_runs_out_of_space(scene: Scene, witness: Witness) -> None:
             and event.body["name"] == STOPPING[1]
         ]
         assert ended == [0], screen.told
-        assert disk.free < 4096
+        assert disk.free < 1 << 20, "still full: a file of drrun's own, or a log, may have gone"
         disk.clear()
         scene.resume(run)
         effects = scene.proved(run)

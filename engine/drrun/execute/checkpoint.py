@@ -18,6 +18,7 @@ from drrun.execute.hosts import Hosts
 from drrun.execute.live import LEFT_OPEN, LiveSession
 from drrun.execute.past import Past
 from drrun.execute.printed import reply_of
+from drrun.execute.touching import marks, places
 from drrun.execute.unit import Catalog, Performance, names_for
 from drrun.execute.view import Change, Copy, decoded
 from drrun.journal.events import Answered, ChangeIntended, Event, HostFenced, UnitStarted
@@ -26,7 +27,7 @@ from drrun.journal.state import RunState
 from drrun.plan.diff import StepDrift
 from drrun.plan.plan import Plan
 from drrun.spi import Fact, Predicate
-from drrun.values import Digest, HostName, Json, StepId, UnitId
+from drrun.values import ANYTHING, Digest, HostName, Json, StepId, UnitId
 
 SLOW = 60.0
 """A fact that may take longer than this many seconds is not asked again: an outage goes on."""
@@ -285,16 +286,9 @@ class _Fold:
 
     def _forget(self, host: HostName, change: Change | None) -> None:
         """Of a change that could not be replayed nobody knows what it touched: all of its host."""
+        made = marks(host, (ANYTHING,) if change is None else change.touched)
         for place, known in list(self.facts.items()):
-            about = known.fact.about()
-            if change is None:
-                touched = known.host == host
-            else:
-                touched = any(
-                    part in about and (part.startswith("@") or known.host == host)
-                    for part in change.touched
-                )
-            if touched:
+            if not made.isdisjoint(places(known.host, known.fact.about())):
                 del self.facts[place]
 
 

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from drrun.errors import NotKnownError, Refused
 from drrun.execute.asking import short
 from drrun.execute.copying import FileSum, Incoming, sha256_of
+from drrun.execute.touching import Place, marks, places
 from drrun.execute.view import Change, Copy, decoded
 from drrun.plan.plan import Unit
 from drrun.spi import Fact, Predicate
@@ -62,21 +63,18 @@ class Reader(Protocol):
 class Overlay:
     """What the changes recorded so far set and touched, over the whole run."""
 
-    values: dict[tuple[HostName, str], Any] = field(default_factory=dict)
-    touched: dict[tuple[HostName | None, str], str] = field(default_factory=dict)
+    values: dict[tuple[HostName, str], tuple[Any, tuple[str, ...]]] = field(default_factory=dict)
+    """What a fact will be, and the components that it is about."""
+    touched: dict[Place, str] = field(default_factory=dict)
+    """By which change; without a host, those of the whole cluster."""
 
     def touch(self, host: HostName, components: Sequence[str], origin: str) -> None:
-        """Forget what is known of these components; `@x` is that of the whole cluster."""
-        for component in components:
-            place = None if component.startswith("@") else host
-            self.touched[(place, component)] = origin
-            for known in [k for k in self.values if self._about(k, place, component)]:
-                del self.values[known]
-
-    def _about(self, known: tuple[HostName, str], place: HostName | None, component: str) -> bool:
-        value = self.values[known]
-        about = value[1] if isinstance(value, tuple) else ()
-        return component in about and place in (None, known[0])
+        """Forget what is known of these components: of this host's, and of `@x` everywhere."""
+        made = marks(host, components)
+        self.touched |= dict.fromkeys(made, origin)
+        for (of, key), (_, about) in list(self.values.items()):
+            if not made.isdisjoint(places(of, about)):
+                del self.values[(of, key)]
 
     def set(self, host: HostName, fact: Fact[Any], value: object) -> None:
         """A change says what the fact will be."""
@@ -86,11 +84,8 @@ class Overlay:
         """(whether the overlay speaks, the value or a hole)."""
         if (host, fact.key) in self.values:
             return True, self.values[(host, fact.key)][0]
-        for component in fact.about():
-            place = None if component.startswith("@") else host
-            if (place, component) in self.touched:
-                return True, NotKnown(self.touched[(place, component)])
-        return False, None
+        found = sorted(self.touched.keys() & places(host, fact.about()), key=str)
+        return (True, NotKnown(self.touched[found[0]])) if found else (False, None)
 
 
 @dataclass(slots=True)
