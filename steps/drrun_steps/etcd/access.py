@@ -22,10 +22,14 @@ SETTINGS = r"""
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
 show() { systemctl show -p "$1" --value "$SERVICE" 2>/dev/null; }
-MANIFEST=/etc/kubernetes/manifests/$SERVICE.yaml
-words=$(show ExecStart | sed -n 's/.*argv\[\]=\(.*\) ; ignore_errors=.*/\1/p' | tail -n 1 | tr ' ' '\n')
-if [ -z "$words" ] && [ -r "$MANIFEST" ]; then
+pods=$(sed -n 's/^staticPodPath:[[:space:]]*//p' /var/lib/kubelet/config.yaml 2>/dev/null | tr -d '"')
+MANIFEST=${pods:-/etc/kubernetes/manifests}/$SERVICE.yaml
+[ -r "$MANIFEST" ] || MANIFEST=/var/lib/drrun/stopped/$SERVICE.yaml # as drrun holds it
+if [ -r "$MANIFEST" ]; then
+  show() { :; }
   words=$(sed -n 's/^ *- \(--[a-z].*\)$/\1/p' "$MANIFEST")
+else
+  words=$(show ExecStart | sed -n 's/.*argv\[\]=\(.*\) ; ignore_errors=.*/\1/p' | tail -n 1 | tr ' ' '\n')
 fi
 files=$(show EnvironmentFiles | sed 's/ (ignore_errors=[a-z]*)$//')
 given=$(show Environment | tr ' ' '\n'; for f in $files; do cat "$f" 2>/dev/null; echo; done)
