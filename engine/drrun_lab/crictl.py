@@ -45,6 +45,12 @@ list() { # KIND LABEL: id, name, pod, state, created, namespace and uid of each,
        .Labels["io.kubernetes.pod.namespace"], .Labels["io.kubernetes.pod.uid"]] | join(" ")'
   done | sort -k5 -r
 }
+quick() { # ids of the running containers of a name: two calls, whatever else there is
+  local tasks; tasks=$($N tasks ls | awk '$3 == "RUNNING" { print $1 }')
+  [ -n "$tasks" ] || return
+  $N containers ls -q "labels.\"io.cri-containerd.kind\"==container,labels.\"io.kubernetes.container.name\"~=$name" |
+    grep -xF -- "$tasks"
+}
 full() { $N containers ls -q | grep "^$1" | head -1; }
 runs() { $N tasks ls | awk -v i="$1" '$1 == i && $3 == "RUNNING" { f = 1 } END { exit !f }'; }
 end() { # ID SECONDS: TERM, and KILL when they are over
@@ -63,7 +69,9 @@ case $cmd in
   images) $N images ls | awk '{ print $1, $3, $4, $5 }' | grep -v '^sha256' ;;
   inspecti) $N images ls -q "name==${args[0]}" | grep -qxF -- "${args[0]}" ;;
   pull) $N images pull "${args[0]}" ;;
-  ps) list container io.kubernetes.container.name | while read -r id n p s c _; do
+  ps)
+    if [ "$quiet" ] && [ "$name" ] && [ "${state:-running}$all" = running ]; then quick; exit 0; fi
+    list container io.kubernetes.container.name | while read -r id n p s c _; do
       wanted "$n" "$s" || continue
       [ -z "$all$state" ] && [ "$s" != running ] && continue
       [ "$quiet" ] && echo "$id" || echo "${id:0:13} $c $s $n $p"

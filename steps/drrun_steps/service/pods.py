@@ -116,7 +116,6 @@ if is_pod; then echo ActiveState=activating; exit 0; fi # kubelet tries for ever
 """
 
 HOLD = r"""
-# a static pod: move its manifest out of kubelet's folder
 if is_pod; then
   [ ! -e "$live" ] || out
   exit 0
@@ -124,7 +123,6 @@ fi
 """
 
 LIFT = r"""
-# a static pod: put its manifest back
 if is_pod; then
   [ ! -e "$away" ] || back
   exit 0
@@ -132,7 +130,6 @@ fi
 """
 
 STOP = r"""
-# a static pod: its manifest is out, so wait for its container to go; end it when its grace is over
 if is_pod; then
   [ ! -e "$live" ] || out
   over=$(($(date +%s) + GRACE))
@@ -147,7 +144,6 @@ fi
 """
 
 START = r"""
-# a static pod: put its manifest back; restart kubelet unless it acts on that at once
 if is_pod; then
   [ ! -e "$away" ] || back
   another "" || systemctl restart --no-block kubelet
@@ -156,7 +152,6 @@ fi
 """
 
 RESTART = r"""
-# a static pod: end its container; kubelet starts another, and is restarted unless it does so at once
 if is_pod; then
   old=$(containers | tr '\n' ' ')
   end 30
@@ -164,6 +159,11 @@ if is_pod; then
   exit
 fi
 """
+
+
+def script(title: str, pod: str, unit: str) -> str:
+    """A script about a service, for both kinds: what `pod` says for a static pod, else `unit`."""
+    return f"# {title}\n{POD}{pod}{unit}"
 
 
 def named(service: str) -> dict[str, str]:

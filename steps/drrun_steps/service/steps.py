@@ -35,11 +35,10 @@ from drrun_steps.service.facts import (
     unit,
 )
 
-_HOLD = (
-    pods.POD
-    + pods.HOLD
-    + """
-# write the drop-in that makes every start fail
+_HOLD = pods.script(
+    "hold it: a drop-in makes every start of a unit fail, a pod's manifest is moved out",
+    pods.HOLD,
+    """
 set -eu
 umask 022
 mkdir -p -- "${FILE%/*}"
@@ -53,27 +52,25 @@ sync "$FILE.new"
 mv -f -- "$FILE.new" "$FILE"
 sync "${FILE%/*}"
 systemctl daemon-reload
-"""
+""",
 )
 
-_LIFT = (
-    pods.POD
-    + pods.LIFT
-    + """
-# remove the drop-in that makes every start fail
+_LIFT = pods.script(
+    "lift the hold: remove the unit's drop-in, put the pod's manifest back",
+    pods.LIFT,
+    """
 set -eu
 rm -f -- "$FILE"
 rmdir -- "${FILE%/*}" 2>/dev/null || true
 systemctl daemon-reload
-"""
+""",
 )
 
 
-_STOP = (
-    pods.POD
-    + pods.STOP
-    + """
-# stop the unit; kill it when its grace is over
+_STOP = pods.script(
+    "stop the unit, or wait for the pod's container to go; kill it when its grace is over",
+    pods.STOP,
+    """
 systemctl stop --no-block "$UNIT"
 left=$((GRACE * 10))
 while [ "$left" -gt 0 ]; do
@@ -86,20 +83,23 @@ done
 echo "$UNIT did not stop by itself within $GRACE s: killed" >&2
 systemctl kill --signal=KILL "$UNIT"
 exec systemctl stop "$UNIT"
-"""
+""",
 )
 
-_START = (
-    pods.POD
-    + pods.START
-    + """
-# start the unit
+_START = pods.script(
+    "start the unit; restart kubelet unless it starts the pod's container at once",
+    pods.START,
+    """
 systemctl reset-failed "$UNIT"
 exec systemctl start --no-block "$UNIT"
-"""
+""",
 )
 
-_RESTART = pods.POD + pods.RESTART + '# restart the unit\nexec systemctl restart --no-block "$UNIT"'
+_RESTART = pods.script(
+    "restart the unit, or end the pod's container so that kubelet starts another",
+    pods.RESTART,
+    'exec systemctl restart --no-block "$UNIT"',
+)
 
 
 class _OneService(HostStep):
