@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from drrun.spi import Command, Fact, Reply, sh
-from drrun_steps.service import pods
+from drrun_steps.service import kubelet, pods
 
 Running = Literal["running", "stopped", "missing"]
 
 _SHOW = (
     pods.POD
-    + pods.SHOW
+    + kubelet.SHOW
     + """
 systemctl show -p LoadState,ActiveState,SubState,MainPID,InvocationID "$UNIT" || exit 3
 group=$(systemctl show -p ControlGroup --value "$UNIT")
@@ -30,7 +30,9 @@ true
 """
 )
 _HELD = (
-    pods.POD + pods.HELD + '[ -e "$FILE" ] && echo file=yes; systemctl show -p DropInPaths "$UNIT"'
+    pods.POD
+    + kubelet.HELD
+    + '[ -e "$FILE" ] && echo file=yes; systemctl show -p DropInPaths "$UNIT"'
 )
 
 

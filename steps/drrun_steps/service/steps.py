@@ -24,7 +24,7 @@ from drrun.spi import (
     Repeat,
     sh,
 )
-from drrun_steps.service import pods
+from drrun_steps.service import kubelet, pods
 from drrun_steps.service.dead_end import ServiceDeadEnd
 from drrun_steps.service.facts import (
     ServiceHeld,
@@ -37,7 +37,7 @@ from drrun_steps.service.facts import (
 
 _HOLD = pods.script(
     "hold it: a drop-in makes every start of a unit fail, a pod's manifest is moved out",
-    pods.HOLD,
+    kubelet.HOLD,
     """
 set -eu
 umask 022
@@ -57,7 +57,7 @@ systemctl daemon-reload
 
 _LIFT = pods.script(
     "lift the hold: remove the unit's drop-in, put the pod's manifest back",
-    pods.LIFT,
+    kubelet.LIFT,
     """
 set -eu
 rm -f -- "$FILE"
@@ -69,7 +69,7 @@ systemctl daemon-reload
 
 _STOP = pods.script(
     "stop the unit, or wait for the pod's container to go; kill it when its grace is over",
-    pods.STOP,
+    kubelet.STOP,
     """
 systemctl stop --no-block "$UNIT"
 left=$((GRACE * 10))
@@ -88,7 +88,7 @@ exec systemctl stop "$UNIT"
 
 _START = pods.script(
     "start the unit; restart kubelet unless it starts the pod's container at once",
-    pods.START,
+    kubelet.START,
     """
 systemctl reset-failed "$UNIT"
 exec systemctl start --no-block "$UNIT"
@@ -97,7 +97,7 @@ exec systemctl start --no-block "$UNIT"
 
 _RESTART = pods.script(
     "restart the unit, or end the pod's container so that kubelet starts another",
-    pods.RESTART,
+    kubelet.RESTART,
     'exec systemctl restart --no-block "$UNIT"',
 )
 
