@@ -179,6 +179,7 @@ class Machine:
         self.unmount()
         for name in ("upper", "state"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         _copy([saved / "upper", saved / "state"], self.folder)
         self.furnish()
 

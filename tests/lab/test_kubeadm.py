@@ -116,7 +116,7 @@ def test_what_is_held_stays_down_through_a_reboot(
     kubeadm.wait_ready()
     assert _running(kubeadm, host) == set(PODS) - {"kube-scheduler"}
 
-    undone = operator.drrun("undo", operator.newest(), "--yes", "--no-input")
+    undone = operator.drrun("abort", operator.newest(), "--undo", "--no-input")
     assert undone.returncode in {0, 8}, undone.stdout + undone.stderr
     assert _running(kubeadm, host) == set(PODS)
 

@@ -36,7 +36,7 @@ cri() { # the running containers of that name; fails when the runtime does not a
 }
 containers() {
   cri 2>/dev/null || ls -l /proc/[0-9]*/exe 2>/dev/null |
-    sed -n "s,.*/proc/\([0-9]*\)/exe -> .*/$POD\( (deleted)\)\{0,1\}\$,pid-\1,p"
+    sed -n "s|.*/proc/\([0-9]*\)/exe -> .*/$POD\( (deleted)\)\{0,1\}\$|pid-\1|p"
 }
 end() { # SECONDS: stop its containers
   for id in $(containers); do
