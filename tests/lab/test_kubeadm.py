@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -67,23 +68,24 @@ def test_a_restore_brings_back_what_the_snapshot_holds(
 ) -> None:
     """20 objects before, 10 after: the 20 come back, none of the 10, and nothing stays held.
 
-    The dry-run lists, in order, exactly the changes that the run then makes.
+    The dry-run lists, in order, exactly the changes that the run then makes. The hosts have no tools
+    of etcd, as kubeadm leaves them: those in the member's container are used (H14).
     """
     snapshot = tmp_path / "snapshot.db"
     before = rehearsal.write_objects(kubeadm, "before", 20)
-    backed_up = operator.drrun("etcd-backup.yaml", "-e", f"to={snapshot}", "--yes", "--no-input")
-    assert backed_up.returncode == 0, backed_up.stdout + backed_up.stderr
-    rehearsal.write_objects(kubeadm, "after", 10)
-    old = rehearsal.members(kubeadm)[0].cluster
     hosts = [host.name for host in kubeadm.layout.members]
+    old = rehearsal.members(kubeadm)[0].cluster
     manifests = each(kubeadm, MANIFESTS, hosts)
-
     words = ("restore-cluster.yaml", "-e", f"snapshot={snapshot}", "-e", "accept_loss=500")
-    forecast = operator.drrun(*words, "--dry-run", "--output", "json")
-    assert forecast.returncode == 0, forecast.stdout + forecast.stderr
-    with Prober(kubeadm) as prober:
-        restored = operator.drrun(*words, "--yes", "--no-input", timeout=900)
-    assert restored.returncode == 0, restored.stdout + restored.stderr
+    with _without_tools(kubeadm):
+        saved = operator.drrun("etcd-backup.yaml", "-e", f"to={snapshot}", "--yes", "--no-input")
+        assert saved.returncode == 0, saved.stdout + saved.stderr
+        rehearsal.write_objects(kubeadm, "after", 10)
+        forecast = operator.drrun(*words, "--dry-run", "--output", "json")
+        assert forecast.returncode == 0, forecast.stdout + forecast.stderr
+        with Prober(kubeadm) as prober:
+            restored = operator.drrun(*words, "--yes", "--no-input", timeout=900)
+        assert restored.returncode == 0, restored.stdout + restored.stderr
 
     run = operator.newest()
     journal = operator.journal(run)
@@ -119,6 +121,23 @@ def test_what_is_held_stays_down_through_a_reboot(
     undone = operator.drrun("abort", operator.newest(), "--undo", "--no-input")
     assert undone.returncode in {0, 8}, undone.stdout + undone.stderr
     assert _running(kubeadm, host) == set(PODS)
+
+
+@contextmanager
+def _without_tools(lab: Lab) -> Iterator[None]:
+    """Hide etcd's tools from the hosts for the length of a block."""
+    hosts, tools, hidden = (
+        [host.name for host in lab.layout.members],
+        "/usr/local/bin",
+        "/root/hidden",
+    )
+    each(
+        lab, f"mkdir {hidden} && mv {tools}/etcd* {hidden}/ && ! command -v etcdctl etcdutl", hosts
+    )
+    try:
+        yield
+    finally:
+        each(lab, f"mv {hidden}/etcd* {tools}/ && rmdir {hidden}", hosts)
 
 
 def _running(lab: Lab, host: str) -> set[str]:
