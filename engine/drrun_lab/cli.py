@@ -13,7 +13,7 @@ from typing import Annotated, get_args
 from cyclopts import App, Parameter
 
 from drrun.errors import DrrunError
-from drrun_lab.layout import EtcdLine, LabSpec
+from drrun_lab.layout import EtcdLine, LabSpec, Supervision
 
 lab = App(name="lab", help="Real hosts and clusters to rehearse on, on this machine.")
 
@@ -30,6 +30,9 @@ def up(
     kube: Annotated[
         bool, Parameter(negative="--no-kube", help="Kubernetes and its load balancer.")
     ] = True,
+    layout: Annotated[
+        Supervision, Parameter(help="Who runs the control plane: units, or kubeadm's static pods.")
+    ] = "systemd",
 ) -> int:
     """Bring a lab up, or what is missing of it, and print the path of its inventory.
 
@@ -38,7 +41,8 @@ def up(
     from drrun_lab.lab import Lab
 
     try:
-        print(Lab.up(name, LabSpec(hosts=hosts, etcd=etcd, kube=kube, spares=spares)).inventory)
+        spec = LabSpec(hosts=hosts, etcd=etcd, kube=kube, spares=spares, layout=layout)
+        print(Lab.up(name, spec).inventory)
     except DrrunError as error:
         return _told(error)
     return 0

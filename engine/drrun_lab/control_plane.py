@@ -66,6 +66,16 @@ class ControlPlane:
         accounts = self.kubectl("get", "serviceaccounts", "-n", "default", "-o", "name")
         return bool(accounts.stdout)
 
+    def ready_nodes(self) -> set[str]:
+        """The names of the nodes that say that they are Ready."""
+        path = '{range .items[*]}{.metadata.name}={.status.conditions[?(@.type=="Ready")].status}'
+        told = self.kubectl("get", "nodes", "-o", f'jsonpath={path}{{"\\n"}}{{end}}').stdout
+        return {
+            name
+            for name, _, ready in (line.partition("=") for line in told.split())
+            if ready == "True"
+        }
+
     @contextmanager
     def leaderless(self) -> Iterator[None]:
         """Empty the leases for the length of a block, then give them back to their holders.

@@ -16,7 +16,7 @@ def inventory_text(layout: Layout, folder: Path, cluster_uid: str = "") -> str:
         lines.append(f"cluster_uid: {cluster_uid}")
     lines += [
         f'ssh: {{user: root, port: "22", identity: {identity}, known_hosts: {known_hosts}}}',
-        "layout: systemd",
+        f"layout: {'static-pod' if layout.spec.layout == 'kubeadm' else 'systemd'}",
     ]
     if layout.spec.kube:
         lines.append(f'vars: {{apiserver_lb: "https://{layout.haproxy_address}:6443"}}')

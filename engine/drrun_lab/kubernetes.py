@@ -24,7 +24,7 @@ from drrun_lab.packages import Archive
 from drrun_lab.progress import Progress
 
 VERSION = "1.20.2"
-_SUITE = "bookworm"
+SUITE = "bookworm"
 _COMMIT = "faecb196815e248d3ecfb03c680a4507229c2a56"
 _BINARIES = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
 _REFLECT2 = "golang-github-modern-go-reflect2-dev"
@@ -34,7 +34,7 @@ _RECIPE_EDITION = "1"
 
 RECIPE = Recipe(
     name=f"kubernetes-{VERSION}",
-    text=f"{_RECIPE_EDITION} {_SUITE} {VERSION} {_COMMIT} {' '.join(_BINARIES)} reflect2 static",
+    text=f"{_RECIPE_EDITION} {SUITE} {VERSION} {_COMMIT} {' '.join(_BINARIES)} reflect2 static",
     room=7 * 1024**3,
 )
 
@@ -42,17 +42,7 @@ RECIPE = Recipe(
 def build(folder: Path, progress: Progress) -> Mapping[str, str]:
     """Fill `folder` with root/usr/local/bin/kube*; return versions. Minutes on two cores."""
     work = folder / "work"
-    archive = Archive(work / "apt", _SUITE)
-    tree = work / "go" / "src" / _ROOT_PACKAGE
-    tree.parent.mkdir(parents=True)
-    versions = {"kubernetes-source": archive.source("kubernetes", tree)}
-    if VERSION not in versions["kubernetes-source"]:
-        raise LabError(
-            f"{_SUITE}'s kubernetes source is {versions['kubernetes-source']}, not {VERSION}"
-        )
-    versions |= archive.unpack([_REFLECT2], work / "reflect2")
-    go = _Go(work, tree)
-    versions["go"] = run(["go", "version"]).strip()
+    go, versions = unpacked(work)
     go.generate_openapi()
     progress.say(f"kubernetes {VERSION}: source ready, compiling (about four minutes on two cores)")
     out = folder / "root" / "usr" / "local" / "bin"
@@ -64,11 +54,29 @@ def build(folder: Path, progress: Progress) -> Mapping[str, str]:
     return versions
 
 
-class _Go:
+def unpacked(work: Path) -> tuple[Go, dict[str, str]]:
+    """Unpack the source and what is laid over it into `work`; return a Go for it, and versions.
+
+    Raises LabError when the suite has another version than ours.
+    """
+    archive = Archive(work / "apt", SUITE)
+    tree = work / "go" / "src" / _ROOT_PACKAGE
+    tree.parent.mkdir(parents=True)
+    versions = {"kubernetes-source": archive.source("kubernetes", tree)}
+    if VERSION not in versions["kubernetes-source"]:
+        raise LabError(
+            f"{SUITE}'s kubernetes source is {versions['kubernetes-source']}, not {VERSION}"
+        )
+    versions |= archive.unpack([_REFLECT2], work / "reflect2")
+    versions["go"] = run(["go", "version"]).strip()
+    return Go(work, tree), versions
+
+
+class Go:
     """Debian's Go in GOPATH mode, on one unpacked tree."""
 
     def __init__(self, work: Path, tree: Path) -> None:
-        self._tree = tree
+        self.tree = tree
         self._overlay = work / "overlay.json"
         self._overlay.write_text(json.dumps({"Replace": _reflect2(work, tree)}))
         self._environment = {
@@ -81,30 +89,33 @@ class _Go:
             "CGO_ENABLED": "0",
         }
 
-    def compile(self, package: str, out: Path) -> None:
-        """Build one command, statically, with its version stamped in."""
+    def compile(self, package: str, out: Path, *, cgo: bool = False) -> None:
+        """Build one command with its version stamped in, statically unless it needs C."""
         command = [
             *("go", "build", "-overlay", str(self._overlay)),
             *("-ldflags", _stamp(), "-o", f"{out}/", package),
         ]
-        self._run(command, timeout=1800)
+        self._run(command, timeout=1800, more={"CGO_ENABLED": "1"} if cgo else {})
 
     def generate_openapi(self) -> None:
         """Make pkg/generated/openapi, as the upstream Makefile does."""
-        generator = self._tree.parents[3] / "openapi-gen"
+        generator = self.tree.parents[3] / "openapi-gen"
         package = "./vendor/k8s.io/kube-openapi/cmd/openapi-gen"
         self._run(["go", "build", "-o", str(generator), package], timeout=600)
         license_text = "vendor/k8s.io/code-generator/hack/boilerplate.go.txt"
         command = [
             *(str(generator), "-O", "zz_generated.openapi", "-h", license_text),
             *("-p", f"{_ROOT_PACKAGE}/pkg/generated/openapi"),
-            *("-r", str(generator.with_suffix(".report")), "-i", ",".join(_described(self._tree))),
+            *("-r", str(generator.with_suffix(".report")), "-i", ",".join(_described(self.tree))),
         ]
         self._run(command, timeout=600)
 
-    def _run(self, command: list[str], timeout: float) -> None:
+    def _run(
+        self, command: list[str], timeout: float, more: Mapping[str, str] | None = None
+    ) -> None:
         polite = [*DIE_WITH_CALLER, "nice", "-n", "5", *command]
-        run(polite, timeout=timeout, cwd=self._tree, env=self._environment)
+        environment = {**self._environment, **(more or {})}
+        run(polite, timeout=timeout, cwd=self.tree, env=environment)
 
 
 def _described(tree: Path) -> list[str]:

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, suppress
-from functools import partial
 from pathlib import Path
 
 from drrun.errors import LabError
-from drrun_lab import network, provision
-from drrun_lab.access import Access, sshd_answers
-from drrun_lab.cache import locked
+from drrun_lab import kubeadm, network, provision, saved
+from drrun_lab.access import Access
+from drrun_lab.cache import Cache, locked
 from drrun_lab.control_plane import LEADERS, ControlPlane
 from drrun_lab.inventory import inventory_text
 from drrun_lab.keys import SshKey
@@ -25,9 +24,10 @@ from drrun_lab.layout import LabHost, LabSpec, Layout, checked_name
 from drrun_lab.limits import make_room
 from drrun_lab.machine import Machine
 from drrun_lab.packages import require_root
-from drrun_lab.places import state_folder
+from drrun_lab.places import cache_folder, state_folder
 from drrun_lab.preparation import prepare
 from drrun_lab.progress import Progress
+from drrun_lab.readiness import Readiness
 from drrun_lab.record import LabRecord, records
 from drrun_lab.waiting import until
 
@@ -158,30 +158,14 @@ class Lab:
         (after a power cut the old holder's must run out: fifteen seconds). Raises LabError on
         time-out, with the last lines of the journals.
         """
-        self._wait_sshd()
+        waits = self._readiness
+        waits.sshd(self._consoles)
         if not self.layout.spec.kube:
-            self._wait_etcd(timeout)
+            waits.etcd(timeout)
             return
-        self._progress.say("waiting for /readyz of the API servers")
-        for host in (*self.layout.members, self.hosts[-1]):
-            balances = host.role == "load_balancer"
-            serving = ["haproxy"] if balances else ["etcd", "kube-apiserver"]
-            until(
-                partial(self._access.ready, host.address),
-                timeout=timeout,
-                awaiting=f"/readyz on {host.name} ({host.address}:6443)",
-                evidence=partial(self._journals, [host], serving),
-            )
-        self._progress.say("the API servers are ready, through the load balancer as well")
-        if not controllers:
-            return
-        until(
-            self._control_plane.works,
-            timeout=timeout,
-            awaiting="a controller manager and a scheduler that hold their leases",
-            evidence=partial(self._journals, self.layout.members, LEADERS),
-        )
-        self._progress.say("the controllers work")
+        waits.api(timeout)
+        if controllers:
+            waits.controllers(timeout)
 
     # -- breaking and mending it --------------------------------------------------------------
 
@@ -251,17 +235,60 @@ class Lab:
         folder.mkdir(parents=True, exist_ok=True)
         with locked(state_folder() / ".subnets.lock", progress, "the choice of a subnet"):
             others = [record.layout.subnet for record in records(state_folder()).values()]
-            layout = Layout(name, spec, network.free_subnet(name, others))
-            record = LabRecord(layout, ingredients.layers, ingredients.versions)
+            # A saved cluster belongs to its addresses: labs that can share one begin alike.
+            seed = "kubeadm" if spec.layout == "kubeadm" else name
+            layout = Layout(name, spec, network.free_subnet(seed, others))
+            record = LabRecord(layout, ingredients.layers, ingredients.versions, ingredients.images)
             record.write(folder)
             network.raise_bridge(layout)
         progress.say(f"lab {name} on {layout.subnet}, bridge {layout.bridge}")
         lab = cls(record, folder, progress)
+        if spec.layout == "kubeadm":
+            lab._make_by_kubeadm()
+            return lab
         lab._provision()
         lab.start()
         lab.wait_ready()
         lab._keep_pristine()
         return lab
+
+    def _make_by_kubeadm(self) -> None:
+        """Boot a copy of a saved cluster; without one, have kubeadm make it, and save it."""
+        cache = Cache(cache_folder(), self._progress)
+        ingredients = repr((self.record.layers, self.record.images))
+        if kept := saved.find(cache, self.layout, ingredients):
+            self._progress.say(f"a saved cluster is there: {kept.folder.name}")
+            self.record = self.record.ready(saved.unpack(kept, self.folder))
+            self._each(lambda machine: machine.restore(self._pristine(machine)))
+            self.start()
+            self.wait_ready()
+            self._write_inventory()
+            self.record.write(self.folder)
+            return
+        self._provision()
+        self.start()
+        self._readiness.sshd(self._consoles)
+        kubeadm.bring_up(self.layout, self._timed_ssh, self._progress)
+        first = self.layout.members[0].name
+        for place, name in (("pki/ca.crt", "ca.crt"), ("admin.conf", "admin.conf")):
+            told = self.ssh(first, f"cat /etc/kubernetes/{place}").stdout
+            self._write(name, told.encode(), 0o600 if name == "admin.conf" else 0o644)
+        self.wait_ready()
+        self._keep_pristine()
+        saved.keep(cache, self.layout, ingredients, self.folder, self.record.cluster_uid)
+
+    def _timed_ssh(
+        self, host: str, script: str, timeout: float
+    ) -> subprocess.CompletedProcess[str]:
+        return self.ssh(host, script, timeout=timeout)
+
+    @property
+    def _readiness(self) -> Readiness:
+        return Readiness(self.layout, self._access, self._control_plane, self._progress)
+
+    @property
+    def _consoles(self) -> dict[str, Path]:
+        return {host.name: self._machine(host).folder / "console.log" for host in self.hosts}
 
     def _provision(self) -> None:
         credentials = provision.Credentials.new()
@@ -276,7 +303,9 @@ class Lab:
         for host in self.hosts:
             machine = self._machine(host)
             machine.mount()
-            provision.write_state(self.record.layers[-1], machine.state)
+            machine.furnish()
+            units = self.layout.spec.layout == "systemd"
+            provision.write_state(machine.root, machine.state, etcd=units)
             files = provision.host_files(self.layout, host, credentials, identities[host.name])
             provision.write_files(machine.root, files)
         self._write_inventory()
@@ -307,38 +336,6 @@ class Lab:
             shutil.rmtree(self.folder)
         self._progress.say(f"lab {self.layout.name} is gone")
 
-    def _wait_sshd(self) -> None:
-        self._progress.say("waiting for sshd on " + ", ".join(host.name for host in self.hosts))
-        for host in self.hosts:
-            until(
-                partial(sshd_answers, host.address),
-                timeout=_BOOT,
-                awaiting=f"sshd on {host.name} ({host.address})",
-                evidence=partial(_last_lines, self._machine(host).folder / "console.log"),
-            )
-
-    def _wait_etcd(self, timeout: float) -> None:
-        for host in self.layout.members:
-            until(
-                partial(self._active, host, "etcd"),
-                timeout=timeout,
-                awaiting=f"etcd on {host.name}",
-                evidence=partial(self._journals, [host], ["etcd"]),
-            )
-        self._progress.say("etcd is up on all members")
-
-    def _active(self, host: LabHost, unit: str) -> bool:
-        return self.ssh(host.name, f"systemctl -q is-active {unit}").returncode == 0
-
-    def _journals(self, hosts: Iterable[LabHost], units: Iterable[str]) -> str:
-        """State and last lines of some units: the reason why a host is waited for in vain."""
-        script = "".join(
-            f"echo {unit}: $(systemctl is-active {unit});"
-            f"journalctl --no-pager -n 12 -u {unit} | cut -c1-300;"
-            for unit in units
-        )
-        return "\n".join(f"{host.name}:\n{self.ssh(host.name, script).stdout}" for host in hosts)
-
     def _each(self, act: Callable[[Machine], None]) -> None:
         """Do one thing to all machines at the same time."""
         with ThreadPoolExecutor(len(self.hosts)) as pool:
@@ -351,6 +348,7 @@ class Lab:
             folder=self.folder / "hosts" / host.name,
             bridge=self.layout.bridge,
             layers=self.record.layers,
+            images=self.record.images if host.role == "control_plane" else None,
         )
 
     def _pristine(self, machine: Machine) -> Path:
@@ -373,7 +371,3 @@ def _lab_lock(name: str, progress: Progress) -> AbstractContextManager[None]:
 
 def _lock_file(name: str) -> Path:
     return state_folder() / f".{checked_name(name)}.lock"
-
-
-def _last_lines(path: Path) -> str:
-    return "\n".join(path.read_text(errors="replace").splitlines()[-15:])

@@ -15,6 +15,7 @@ from typing import Literal
 from drrun.errors import LabError
 
 EtcdLine = Literal["3.5", "3.4"]
+Supervision = Literal["systemd", "kubeadm"]
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _MOST_HOSTS = 9
 _FIRST_SPARE, _FIRST_CONTROL_PLANE, _LOAD_BALANCER, _CONTROLLER = 31, 11, 10, 1
@@ -26,6 +27,8 @@ class LabSpec:
 
     Without `kube` there is neither an API server nor a load balancer. `spares` are hosts that have
     all a member has (certificates, units, binaries) but run nothing: replacements for a dead one.
+    `layout` is who runs the control plane: units of systemd, or kubelet with static pods as kubeadm
+    makes them.
     Raises LabError when the numbers make no lab.
     """
 
@@ -33,12 +36,18 @@ class LabSpec:
     etcd: EtcdLine = "3.5"
     kube: bool = True
     spares: int = 0
+    layout: Supervision = "systemd"
 
     def __post_init__(self) -> None:
         if not 1 <= self.hosts <= _MOST_HOSTS:
             raise LabError(f"a lab has 1 to {_MOST_HOSTS} hosts, not {self.hosts}")
         if not 0 <= self.spares <= _MOST_HOSTS:
             raise LabError(f"a lab has 0 to {_MOST_HOSTS} spare hosts, not {self.spares}")
+        if self.layout == "kubeadm" and (self.spares or not self.kube):
+            raise LabError(
+                "a kubeadm lab has Kubernetes on every host, and no spares",
+                hint="leave --no-kube and --spares out, or choose --layout systemd",
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from drrun.errors import LabError
+from drrun_lab import images
 from drrun_lab.cgroups import HostCgroup
 from drrun_lab.commands import attempt, run
 from drrun_lab.waiting import until
@@ -60,7 +61,7 @@ class Machine:
     """A host's disk and processes on this machine.
 
     `name` is unique among all machines here, `layers` are the read-only folders below its own
-    layer, uppermost first.
+    layer, uppermost first. `images`, if given, is what its containerd begins with.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Machine:
     folder: Path
     bridge: str
     layers: tuple[Path, ...]
+    images: Path | None = None
 
     @property
     def root(self) -> Path:
@@ -78,6 +80,11 @@ class Machine:
     def state(self) -> Path:
         """The host's /var/lib."""
         return self.folder / "state"
+
+    @property
+    def containerd(self) -> Path:
+        """The host's /var/lib/containerd, where it has one of its own."""
+        return self.folder / "containerd"
 
     @property
     def cgroup(self) -> HostCgroup:
@@ -121,6 +128,8 @@ class Machine:
             *("--resolv-conf=off", "--timezone=off", "--link-journal=no"),
             *("--bind=/dev/null:/dev/kmsg", f"--bind={self.state}:/var/lib"),
         ]
+        if self.images:
+            nspawn.append(f"--bind={self.containerd}:/var/lib/containerd")
         cgroups = [str(folder) for folder in self.cgroup.folders]
         self._supervise([*cgroups, "--", *nspawn])
 
@@ -160,7 +169,7 @@ class Machine:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def save(self, to: Path) -> None:
-        """Copy the host's disk. Whoever calls holds the host still, or off."""
+        """Copy the host's disk, images apart. Whoever calls holds the host still, or off."""
         shutil.rmtree(to, ignore_errors=True)
         to.mkdir(parents=True)
         _copy([self.folder / "upper", self.state], to)
@@ -170,7 +179,14 @@ class Machine:
         self.unmount()
         for name in ("upper", "state"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         _copy([saved / "upper", saved / "state"], self.folder)
+        self.furnish()
+
+    def furnish(self) -> None:
+        """Give the host its images, and a containerd that knows of no container. It must be off."""
+        if self.images:
+            images.furnish(self.images, self.containerd)
 
     @property
     def _port(self) -> str:

@@ -26,7 +26,10 @@ table bridge {name} {{
 
 
 def free_subnet(name: str, taken: Iterable[IPv4Network]) -> IPv4Network:
-    """The first of a name's subnets that no route, address or other lab here overlaps."""
+    """The first of a name's subnets that no route, address or other lab here overlaps.
+
+    Raises LabError when all of them are taken.
+    """
     used = [*taken, *_routed()]
     for subnet in candidates(name):
         if not any(subnet.overlaps(other) for other in used):

@@ -33,6 +33,7 @@ BUILD_TOOLS = {
     "go": "golang-go",
     "xz": "xz-utils",
     "patch": "patch",
+    "gcc": "gcc",
 }
 """Commands that filling the cache needs besides."""
 

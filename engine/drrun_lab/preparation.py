@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from drrun_lab import base, etcd, kubernetes
+from drrun_lab import base, etcd, images, kubernetes, node_binaries, node_layer
 from drrun_lab.cache import Cache, Recipe
 from drrun_lab.layout import LabSpec
 from drrun_lab.packages import BUILD_TOOLS, RUN_TOOLS, install_missing
@@ -23,6 +23,8 @@ class Ingredients:
 
     layers: tuple[Path, ...]
     versions: Mapping[str, str]
+    images: Path | None = None
+    """What containerd of a kubeadm host begins with."""
 
 
 def prepare(spec: LabSpec, progress: Progress) -> Ingredients:
@@ -45,7 +47,25 @@ def prepare(spec: LabSpec, progress: Progress) -> Ingredients:
     with ThreadPoolExecutor(len(wanted)) as pool:
         made = list(pool.map(obtain, wanted))
     versions = {name: version for _, record in made for name, version in record.items()}
-    return Ingredients(tuple(layer for layer, _ in made), versions)
+    layers = tuple(layer for layer, _ in made)
+    if spec.layout == "kubeadm":
+        return _with_nodes(spec, cache, Ingredients(layers, versions), progress)
+    return Ingredients(layers, versions)
+
+
+def _with_nodes(spec: LabSpec, cache: Cache, below: Ingredients, progress: Progress) -> Ingredients:
+    """Add what stands on the others: the layer of nodes over the base, and images of them all."""
+    *upper, lowest = below.layers
+    node = cache.obtain(
+        node_layer.RECIPE, lambda folder: node_layer.build(lowest, folder, progress)
+    )
+    layers = (*upper, node.folder / "root", lowest)
+    kept = cache.obtain(
+        images.recipe(spec.etcd, [layer.parent.name for layer in layers]),
+        lambda folder: images.build(spec.etcd, layers, folder, progress),
+    )
+    versions = {**below.versions, **node.record, **kept.record}
+    return Ingredients(layers, versions, kept.folder / "root")
 
 
 def _wanted(spec: LabSpec) -> list[tuple[Recipe, _Build]]:
@@ -57,5 +77,7 @@ def _wanted(spec: LabSpec) -> list[tuple[Recipe, _Build]]:
     wanted: list[tuple[Recipe, _Build]] = [(etcd.recipe(spec.etcd), build_etcd)]
     if spec.kube:
         wanted.append((kubernetes.RECIPE, kubernetes.build))
+    if spec.layout == "kubeadm":
+        wanted.append((node_binaries.RECIPE, node_binaries.build))
     wanted.append((base.RECIPE, base.build))
     return wanted

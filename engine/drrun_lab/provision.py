@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from drrun_lab import units
+from drrun_lab import kubeadm, units
 from drrun_lab.base import ETCD_UID, NOSUDO_UID, OPS_UID
 from drrun_lab.keys import SshKey
 from drrun_lab.layout import LabHost, Layout
@@ -42,12 +42,13 @@ class Credentials:
     authorities: Authorities
     login: SshKey
     encryption_secret: str
+    tokens: kubeadm.Tokens
 
     @classmethod
     def new(cls) -> Credentials:
         """Make fresh ones."""
         secret = b64encode(secrets.token_bytes(32)).decode()
-        return cls(Authorities.new(), SshKey.new(), secret)
+        return cls(Authorities.new(), SshKey.new(), secret, kubeadm.Tokens.new())
 
 
 def host_files(
@@ -63,6 +64,8 @@ def host_files(
         files += [HostFile("etc/haproxy/haproxy.cfg", units.haproxy(layout).encode())]
         files += [_enabled("haproxy", "/lib/systemd/system")]
         return tuple(files)
+    if layout.spec.layout == "kubeadm":
+        return (*files, *_node(layout, host, credentials))
     files += _etcd(layout, host)
     files += _certificates(layout, host, credentials.authorities)
     if layout.spec.kube:
@@ -93,13 +96,15 @@ def write_files(root: Path, files: Iterable[HostFile]) -> None:
         path.chmod(file.mode)
 
 
-def write_state(base: Path, folder: Path) -> None:
-    """Make a host's own /var/lib: the base's, and an empty data directory for etcd.
+def write_state(base: Path, folder: Path, *, etcd: bool = True) -> None:
+    """Make a host's own /var/lib: what is below `base`, and an empty data directory for `etcd`.
 
     It is a plain folder that the host gets by a bind, not part of the overlay: renaming a
     directory that comes from an overlay's lower layer fails with EXDEV, and `mv` then copies.
     """
     shutil.copytree(base / "var" / "lib", folder, symlinks=True)
+    if not etcd:
+        return
     data = folder / "etcd"
     data.mkdir(mode=0o700, exist_ok=True)
     os.chown(data, ETCD_UID, ETCD_UID)
@@ -114,6 +119,9 @@ def _network(layout: Layout, host: LabHost) -> Iterator[HostFile]:
         f"Address={host.address}/{layout.subnet.prefixlen}\n"
         "LinkLocalAddressing=no\nIPv6AcceptRA=no\n"
     )
+    if layout.spec.layout == "kubeadm":
+        # kubelet asks for a cloud's metadata when it starts: no answer must come at once.
+        settings += "[Route]\nDestination=169.254.169.254/32\nType=unreachable\n"
     # The name must sort before systemd's own 80-container-host0.network.
     yield HostFile("etc/systemd/network/10-host0.network", settings.encode())
 
@@ -163,6 +171,17 @@ def _control_plane(layout: Layout, host: LabHost, credentials: Credentials) -> I
     for name, text in texts.items():
         yield HostFile(f"{_UNITS}/{name}.service", text.encode())
         yield _enabled(name)
+
+
+def _node(layout: Layout, host: LabHost, credentials: Credentials) -> Iterator[HostFile]:
+    """What kubeadm needs on a host before it makes the rest of it."""
+    config = kubeadm.settings(layout, host, credentials.tokens).encode()
+    yield HostFile(kubeadm.CONFIG.lstrip("/"), config, 0o600)
+    secret = units.encryption(credentials.encryption_secret).encode()
+    yield HostFile(kubeadm.ENCRYPTION.lstrip("/"), secret, 0o600)
+    for name in kubeadm.SERVICES:
+        packaged = name == "containerd"
+        yield _enabled(name, "/lib/systemd/system" if packaged else f"/{_UNITS}")
 
 
 def _enabled(unit: str, folder: str = f"/{_UNITS}") -> HostFile:

@@ -27,6 +27,8 @@ class LabRecord:
     layout: Layout
     layers: tuple[Path, ...]
     versions: Mapping[str, str]
+    images: Path | None = None
+    """What containerd of a kubeadm host begins with."""
     stage: _Stage = "making"
     cluster_uid: str = ""
 
@@ -43,6 +45,7 @@ class LabRecord:
             "spec": asdict(self.layout.spec),
             "layers": [str(layer) for layer in self.layers],
             "versions": dict(self.versions),
+            "images": str(self.images or ""),
             "stage": self.stage,
             "cluster_uid": self.cluster_uid,
         }
@@ -63,6 +66,7 @@ class LabRecord:
                 layout,
                 tuple(Path(layer) for layer in content["layers"]),
                 content["versions"],
+                Path(content["images"]) if content.get("images") else None,
                 content["stage"],
                 content["cluster_uid"],
             )

@@ -18,14 +18,30 @@ from drrun.spi import Command, Fact, Group, Host, sh
 
 T = TypeVar("T")
 
-SETTINGS = r"""
-PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+TOOLS = r"""
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/var/lib/drrun/tools
 export PATH
+if ! command -v etcdctl >/dev/null && ! command -v etcdutl >/dev/null; then
+  for p in $(ls -l /proc/[0-9]*/exe 2>/dev/null | sed -n 's|.*/proc/\([0-9]*\)/exe -> .*/etcd$|\1|p'); do
+    PATH=$PATH:/proc/$p/root/usr/local/bin:/proc/$p/root/usr/bin
+  done
+fi
+"""
+"""Where etcd's tools are: the host's own, those that a staging kept, or in the container of the member
+that runs (H14: a host that kubeadm made has none; the image has both, linked statically)."""
+
+SETTINGS = (
+    TOOLS
+    + r"""
 show() { systemctl show -p "$1" --value "$SERVICE" 2>/dev/null; }
-MANIFEST=/etc/kubernetes/manifests/$SERVICE.yaml
-words=$(show ExecStart | sed -n 's/.*argv\[\]=\(.*\) ; ignore_errors=.*/\1/p' | tail -n 1 | tr ' ' '\n')
-if [ -z "$words" ] && [ -r "$MANIFEST" ]; then
+pods=$(sed -n 's/^staticPodPath:[[:space:]]*//p' /var/lib/kubelet/config.yaml 2>/dev/null | tr -d '"')
+MANIFEST=${pods:-/etc/kubernetes/manifests}/$SERVICE.yaml
+[ -r "$MANIFEST" ] || MANIFEST=/var/lib/drrun/stopped/$SERVICE.yaml # as drrun holds it
+if [ -r "$MANIFEST" ]; then
+  show() { :; }
   words=$(sed -n 's/^ *- \(--[a-z].*\)$/\1/p' "$MANIFEST")
+else
+  words=$(show ExecStart | sed -n 's/.*argv\[\]=\(.*\) ; ignore_errors=.*/\1/p' | tail -n 1 | tr ' ' '\n')
 fi
 files=$(show EnvironmentFiles | sed 's/ (ignore_errors=[a-z]*)$//')
 given=$(show Environment | tr ' ' '\n'; for f in $files; do cat "$f" 2>/dev/null; echo; done)
@@ -40,6 +56,7 @@ setting() {
     sed -e 's/[[:space:]]*$//' -e 's/^"\(.*\)"$/\1/' -e "s/^'\(.*\)'\$/\1/" -e 's/"$//'
 }
 """
+)
 
 CLIENT = (
     SETTINGS

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from drrun.spi import Command, Fact, Json, Reply, sh
-from drrun_steps.etcd.access import SETTINGS
+from drrun_steps.etcd.access import SETTINGS, TOOLS
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +126,10 @@ class Tools:
     """Of etcd itself, else of the tool."""
 
 
-_TOOLS = r"""
-PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-export PATH ETCDCTL_API=3
+_TOOLS = (
+    TOOLS
+    + r"""
+export ETCDCTL_API=3
 for t in etcdutl etcdctl; do
   command -v $t >/dev/null || continue
   help=$(timeout 10 $t snapshot restore --help 2>&1) || continue
@@ -140,6 +141,7 @@ timeout 10 etcd --version 2>/dev/null | sed -n 's/^etcd Version: /version=/p'
 timeout 10 etcdctl version 2>/dev/null | sed -n 's/^etcdctl version: /version=/p'
 true
 """
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,7 +129,8 @@ class Measure(GroupStep):
         if without:
             raise Refused(
                 f"neither etcdutl nor etcdctl can restore a snapshot on {', '.join(without)}",
-                hint="put an etcdutl of the running etcd's version into /usr/local/bin there",
+                hint="put an etcdutl of the running etcd's version into /usr/local/bin there: its image has "
+                "one, and where a member runs it is taken from there",
             )
 
     def _disk(self, configs: Mapping[str, Config], name: str) -> HostDisk:

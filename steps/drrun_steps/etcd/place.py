@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from drrun.spi import Command, Fact, Reply, sh
+from drrun_steps.etcd.access import TOOLS
 
 StagedState = Literal["none", "staged", "installed", "half"]
 
@@ -130,12 +131,16 @@ def staged(place: Place) -> EtcdStaged:
     return EtcdStaged(place.data_dir, place.run, place.stage, place.wal_dir, place.mount)
 
 
-RESTORE = r"""
-# restore the snapshot beside the live data, and seal it
+RESTORE = (
+    "# restore the snapshot beside the live data, and seal it\n"
+    + TOOLS
+    + r"""
 set -eu
 umask 077
-PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-export PATH
+for t in etcdctl etcdutl; do # from a container that will be gone when they are needed next
+  from=$(command -v $t) || continue
+  case $from in /proc/*) mkdir -p -m 700 /var/lib/drrun/tools; cp -- "$from" /var/lib/drrun/tools/ ;; esac
+done
 case $TO in /*drrun-"$RUN") ;; *) echo "drrun: $TO is no staging directory of $RUN" >&2; exit 5;; esac
 [ "$(sha256sum <"$STAGE/snapshot.db" | cut -c 1-64)" = "$SHA256" ] || {
   echo "drrun: the snapshot's copy on this host has another sha256" >&2; exit 6; }
@@ -160,6 +165,7 @@ printf 'sha256=%s\ntoken=%s\nbump=%s\ninode=%s\n' "$SHA256" "$TOKEN" "$BUMP" "$(
 sync "$STAGE/seal.new"
 mv -f -- "$STAGE/seal.new" "$STAGE/seal"
 """
+)
 
 UNSTAGE = r"""
 # remove what this run staged, nothing else

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Literal
 
 from drrun.spi import Command, Fact, Json, Look, Reply, sh
-from drrun_steps.etcd.access import OFFLINE
+from drrun_steps.etcd.access import OFFLINE, TOOLS
 from drrun_steps.etcd.bolt import MAGIC, Bolt
 
 Problem = Literal["", "missing", "empty", "truncated", "foreign", "unsealed", "damaged", "broken"]
@@ -135,10 +135,7 @@ def _version(bolt: Bolt) -> str:
 
 
 _CHECK = (
-    r"""
-PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-export PATH
-"""
+    TOOLS
     + OFFLINE
     + r"""
 [ -f "$FILE" ] || { echo problem=missing; exit 0; }

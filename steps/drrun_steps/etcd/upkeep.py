@@ -34,6 +34,7 @@ from drrun_steps.service.facts import (
     ServiceState,
     unit,
 )
+from drrun_steps.service.steps import restart
 
 _MIB = 1024**2
 
@@ -220,7 +221,7 @@ class Rolling(_OneByOne):
                 )
             host.change(
                 f"restart-{host.name}",
-                sh('systemctl restart --no-block "$UNIT"', UNIT=unit(self.service)),
+                restart(self.service),
                 sets={
                     ServiceInstance(self.service): CHANGED,
                     ServiceState(self.service): "running",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from drrun.spi import CHANGED, Done, Effect, Host, HostStep, Repeat, satisfies, sh
+from drrun.spi import CHANGED, Done, Effect, Host, HostStep, Repeat, satisfies
 from drrun_steps.fields import Listed
 from drrun_steps.kube.facts import KubeReady
 from drrun_steps.service.dead_end import ServiceDeadEnd
@@ -15,6 +15,7 @@ from drrun_steps.service.facts import (
     unit,
 )
 from drrun_steps.service.flags import ServiceFlag, put_back, set_flag
+from drrun_steps.service.steps import restart
 
 
 class EtcdServers(HostStep):
@@ -66,7 +67,7 @@ class EtcdServers(HostStep):
     def _restart(self, host: Host, name: str) -> None:
         host.change(
             name,
-            sh('systemctl restart --no-block "$UNIT"', UNIT=unit(self.service)),
+            restart(self.service),
             sets={
                 ServiceInstance(self.service): CHANGED,
                 ServiceState(self.service): "running",

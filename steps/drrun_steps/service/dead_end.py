@@ -6,9 +6,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from drrun.spi import Command, Fact, Reply, sh
+from drrun_steps.service import kubelet, pods
 from drrun_steps.service.facts import properties, unit
 
-_DEAD_END = """
+_DEAD_END = (
+    pods.POD
+    + kubelet.DEAD_END
+    + """
 show=$(systemctl show -p ActiveState,SubState,Result,Job,ExecMainStatus,AssertResult,ConditionResult \
   "$UNIT") || exit 3
 printf '%s\\n' "$show"
@@ -17,6 +21,7 @@ said=$(journalctl --no-pager -q -o cat -n 4 "_SYSTEMD_UNIT=$UNIT" 2>/dev/null)
 [ -n "$said" ] || said=$(journalctl --no-pager -q -o cat -n 4 -u "$UNIT" 2>/dev/null)
 printf '%s\\n' "$said" | sed 's/^/said=/'
 """
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +42,7 @@ class ServiceDeadEnd(Fact[str]):
 
     def ask(self) -> Command:
         """The unit's properties; its journal only where nothing runs and nothing is queued."""
-        return sh(_DEAD_END, UNIT=unit(self.service))
+        return sh(_DEAD_END, **pods.named(self.service))
 
     def parse(self, reply: Reply) -> str:
         """Raises ValueError when systemd does not answer."""

@@ -1,6 +1,7 @@
-"""What a systemd unit is doing, read in a way that cannot mistake a restart loop for a stop.
+"""What a service is doing, read in a way that cannot mistake a restart loop for a stop.
 
 Rule 1: `stopped` means that nothing runs: a unit that failed but left a process is `running`.
+Rule 2: a static pod says the same in the same words (see `pods`).
 """
 
 from __future__ import annotations
@@ -9,10 +10,14 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from drrun.spi import Command, Fact, Reply, sh
+from drrun_steps.service import kubelet, pods
 
 Running = Literal["running", "stopped", "missing"]
 
-_SHOW = """
+_SHOW = (
+    pods.POD
+    + kubelet.SHOW
+    + """
 systemctl show -p LoadState,ActiveState,SubState,MainPID,InvocationID "$UNIT" || exit 3
 group=$(systemctl show -p ControlGroup --value "$UNIT")
 [ -n "$group" ] || exit 0
@@ -23,6 +28,12 @@ for root in /sys/fs/cgroup /sys/fs/cgroup/unified /sys/fs/cgroup/systemd; do
 done
 true
 """
+)
+_HELD = (
+    pods.POD
+    + kubelet.HELD
+    + '[ -e "$FILE" ] && echo file=yes; systemctl show -p DropInPaths "$UNIT"'
+)
 
 
 def unit(service: str) -> str:
@@ -57,7 +68,7 @@ class ServiceState(Fact[Running]):
 
     def ask(self) -> Command:
         """The unit's properties and the processes in its control group."""
-        return sh(_SHOW, UNIT=unit(self.service))
+        return sh(_SHOW, **pods.named(self.service))
 
     def parse(self, reply: Reply) -> Running:
         """Raises ValueError when systemd does not answer."""
@@ -81,7 +92,7 @@ class ServiceReady(Fact[bool]):
 
     def ask(self) -> Command:
         """The unit's properties."""
-        return sh(_SHOW, UNIT=unit(self.service))
+        return sh(_SHOW, **pods.named(self.service))
 
     def parse(self, reply: Reply) -> bool:
         """Raises ValueError when systemd does not answer."""
@@ -101,8 +112,7 @@ class ServiceHeld(Fact[bool]):
 
     def ask(self) -> Command:
         """The file, and whether systemd has read it."""
-        text = '[ -e "$FILE" ] && echo file=yes; systemctl show -p DropInPaths "$UNIT"'
-        return sh(text, UNIT=unit(self.service), FILE=hold_file(self.service))
+        return sh(_HELD, **pods.named(self.service), FILE=hold_file(self.service))
 
     def parse(self, reply: Reply) -> bool:
         """Raises ValueError when systemd does not answer."""
@@ -123,7 +133,7 @@ class ServiceInstance(Fact[str]):
 
     def ask(self) -> Command:
         """The unit's properties."""
-        return sh(_SHOW, UNIT=unit(self.service))
+        return sh(_SHOW, **pods.named(self.service))
 
     def parse(self, reply: Reply) -> str:
         """Raises ValueError when systemd does not answer."""

@@ -12,15 +12,26 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from drrun.spi import Command, Fact, Reply, sh
-from drrun_steps.service.facts import unit
+from drrun_steps.service import pods
 
-_FILES = r"""
+_FILES = (
+    pods.POD
+    + r"""
 LC_ALL=C; export LC_ALL
-files=$(
+if is_pod; then files=$live; [ -e "$live" ] || files=$away
+else files=$(
   systemctl show -p FragmentPath --value "$UNIT"
   systemctl show -p DropInPaths --value "$UNIT" | tr ' ' '\n'
   systemctl show -p EnvironmentFiles "$UNIT" | sed -e 's/^EnvironmentFiles=//' -e 's/ (ignore_errors=[a-z]*)$//'
-)
+); fi
+aside() { # FILE: where the old one is kept; in kubelet's folder it would be another pod
+  if is_pod; then printf '%s' "/var/lib/drrun/aside/${1##*/}.drrun-$RUN"
+  else printf '%s' "$1.drrun-$RUN"; fi
+}
+keep() { # FILE
+  kept_at=$(aside "$1")
+  [ -e "$kept_at" ] || { mkdir -p -m 700 -- "${kept_at%/*}"; cp -p -- "$1" "$kept_at"; }
+}
 places() { # FILE:VALUE of each place that says the flag; comments do not count
   for f in $files; do
     [ -r "$f" ] || continue
@@ -38,6 +49,7 @@ places() { # FILE:VALUE of each place that says the flag; comments do not count
   done
 }
 """
+)
 
 _WRITE = (
     "# change a flag where the unit's files say it; the old file is set aside\n"
@@ -49,7 +61,7 @@ count=$(printf '%s' "$found" | grep -c . || true)
 if [ "$count" = 0 ] && [ -n "$KEY" ]; then # said nowhere: the last environment file says it now
   last=$(systemctl show -p EnvironmentFiles "$UNIT" | sed -n 's/^EnvironmentFiles=\(.*\) (ignore_errors=[a-z]*)$/\1/p' | tail -n 1)
   if [ -w "$last" ]; then
-    [ -e "$last.drrun-$RUN" ] || cp -p -- "$last" "$last.drrun-$RUN"
+    keep "$last"
     printf '%s="%s"\n' "$KEY" "$VALUE" >>"$last"
     sync "$last"
     systemctl daemon-reload
@@ -59,8 +71,9 @@ fi
 [ "$count" = 1 ] || {
   echo "drrun: $FLAG of $UNIT is said in $count places: $(printf '%s' "$found" | tr '\n' ' ')" >&2; exit 5; }
 file=${found%%:*}; old=${found#*:}
-[ -e "$file.drrun-$RUN" ] || cp -p -- "$file" "$file.drrun-$RUN"
-cp -p -- "$file" "$file.drrun-new"
+keep "$file"
+new=${file%/*}/.${file##*/}.drrun-new
+cp -p -- "$file" "$new"
 OLD=$old awk -v flag="--$FLAG=" -v key="$KEY=" '
   BEGIN { old = ENVIRON["OLD"]; new = ENVIRON["VALUE"] }
   /^[[:space:]]*[#;]/ { print; next }
@@ -71,10 +84,10 @@ OLD=$old awk -v flag="--$FLAG=" -v key="$KEY=" '
       if (quote == "\"" || quote == "\047") n++
       $0 = substr($0, 1, at + n - 1) new substr($0, at + n + length(old))
     }
-    print }' "$file" >"$file.drrun-new"
-sync "$file.drrun-new"
-mv -f -- "$file.drrun-new" "$file"
-systemctl daemon-reload
+    print }' "$file" >"$new"
+sync "$new"
+mv -f -- "$new" "$file"
+is_pod || systemctl daemon-reload
 """
 )
 
@@ -83,8 +96,11 @@ BACK = (
     + _FILES
     + r"""
 set -eu
-for f in $files; do [ ! -e "$f.drrun-$RUN" ] || mv -f -- "$f.drrun-$RUN" "$f"; done
-systemctl daemon-reload
+for f in $files; do
+  old=$(aside "$f"); new=${f%/*}/.${f##*/}.drrun-new
+  [ ! -e "$old" ] || { cp -p -- "$old" "$new"; mv -f -- "$new" "$f"; rm -f -- "$old"; }
+done
+is_pod || systemctl daemon-reload
 """
 )
 
@@ -107,7 +123,7 @@ class ServiceFlag(Fact[tuple[str, ...]]):
 
     def ask(self) -> Command:
         """The unit, its drop-ins, its environment files."""
-        return sh(_FILES + "places", UNIT=unit(self.service), FLAG=self.flag, KEY=self.variable)
+        return sh(_FILES + "places", **pods.named(self.service), FLAG=self.flag, KEY=self.variable)
 
     def parse(self, reply: Reply) -> tuple[str, ...]:
         """Raises ValueError when the files cannot be read."""
@@ -120,7 +136,7 @@ def set_flag(fact: ServiceFlag, value: str, run: str) -> Command:
     """The command that gives the flag this value in the one place where it is said."""
     return sh(
         _WRITE,
-        UNIT=unit(fact.service),
+        **pods.named(fact.service),
         FLAG=fact.flag,
         KEY=fact.variable,
         VALUE=value,
@@ -130,4 +146,4 @@ def set_flag(fact: ServiceFlag, value: str, run: str) -> Command:
 
 def put_back(fact: ServiceFlag, run: str) -> Command:
     """The command that puts the file back as it was before `set_flag`."""
-    return sh(BACK, UNIT=unit(fact.service), RUN=f"{run}-{fact.flag}")
+    return sh(BACK, **pods.named(fact.service), RUN=f"{run}-{fact.flag}")

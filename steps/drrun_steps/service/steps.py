@@ -24,6 +24,7 @@ from drrun.spi import (
     Repeat,
     sh,
 )
+from drrun_steps.service import kubelet, pods
 from drrun_steps.service.dead_end import ServiceDeadEnd
 from drrun_steps.service.facts import (
     ServiceHeld,
@@ -34,8 +35,10 @@ from drrun_steps.service.facts import (
     unit,
 )
 
-_HOLD = """
-# write the drop-in that makes every start fail
+_HOLD = pods.script(
+    "hold it: a drop-in makes every start of a unit fail, a pod's manifest is moved out",
+    kubelet.HOLD,
+    """
 set -eu
 umask 022
 mkdir -p -- "${FILE%/*}"
@@ -49,19 +52,25 @@ sync "$FILE.new"
 mv -f -- "$FILE.new" "$FILE"
 sync "${FILE%/*}"
 systemctl daemon-reload
-"""
+""",
+)
 
-_LIFT = """
-# remove the drop-in that makes every start fail
+_LIFT = pods.script(
+    "lift the hold: remove the unit's drop-in, put the pod's manifest back",
+    kubelet.LIFT,
+    """
 set -eu
 rm -f -- "$FILE"
 rmdir -- "${FILE%/*}" 2>/dev/null || true
 systemctl daemon-reload
-"""
+""",
+)
 
 
-_STOP = """
-# stop the unit; kill it when its grace is over
+_STOP = pods.script(
+    "stop the unit, or wait for the pod's container to go; kill it when its grace is over",
+    kubelet.STOP,
+    """
 systemctl stop --no-block "$UNIT"
 left=$((GRACE * 10))
 while [ "$left" -gt 0 ]; do
@@ -74,36 +83,52 @@ done
 echo "$UNIT did not stop by itself within $GRACE s: killed" >&2
 systemctl kill --signal=KILL "$UNIT"
 exec systemctl stop "$UNIT"
-"""
+""",
+)
+
+_START = pods.script(
+    "start the unit; restart kubelet unless it starts the pod's container at once",
+    kubelet.START,
+    """
+systemctl reset-failed "$UNIT"
+exec systemctl start --no-block "$UNIT"
+""",
+)
+
+_RESTART = pods.script(
+    "restart the unit, or end the pod's container so that kubelet starts another",
+    kubelet.RESTART,
+    'exec systemctl restart --no-block "$UNIT"',
+)
 
 
 class _OneService(HostStep):
     """What all steps on one service share."""
 
     service: str
-    """The unit, with or without `.service`."""
+    """The unit, or the static pod of that name; with `.service` always the unit."""
     optional: Flag = False
     """Whether a host without this unit is passed over."""
 
     def _absent(self, host: Host) -> bool:
         """Whether there is nothing to do here. Raises Refused when there should be."""
-        if host.layout != "systemd":
+        if host.layout not in {"systemd", "static-pod"}:
             raise Refused(
                 f"{host.name}: services of the layout {host.layout} cannot be driven yet",
-                hint="move its manifest by hand, or set `layout: systemd` if units run it",
+                hint="set `layout: systemd` or `layout: static-pod` if units or kubelet run it",
             )
         if host.read(ServiceState(self.service)) != "missing":
             return False
         if not self.optional:
             raise Refused(
-                f"{host.name} has no unit {unit(self.service)}",
-                hint="name the right unit, or set `optional: true` where some hosts lack it",
+                f"{host.name} has no unit {unit(self.service)}, and no manifest of a static pod",
+                hint="name the right service, or set `optional: true` where some hosts lack it",
             )
         host.note(f"{host.name} has no {unit(self.service)}: passed over")
         return True
 
     def _hold(self) -> Command:
-        return sh(_HOLD, FILE=hold_file(self.service), RUN="drrun")
+        return _hold(self.service, "drrun")
 
     def _lift(self) -> Command:
         return lift(self.service)
@@ -113,7 +138,8 @@ class Stop(_OneService):
     """Stop a service and hold it stopped.
 
     First a drop-in makes every later start fail loudly, after a reboot too; then the unit is
-    stopped. `systemctl mask` would fail for units that live in /etc/systemd/system. Undo lifts
+    stopped. `systemctl mask` would fail for units that live in /etc/systemd/system. A static pod's
+    manifest is moved to /var/lib/drrun/stopped instead, and its container proved gone. Undo lifts
     the hold, and starts the service again if this step stopped it.
     """
 
@@ -137,7 +163,7 @@ class Stop(_OneService):
             return
         state, held = host.read(ServiceState(self.service), ServiceHeld(self.service))
         if self.hold and not held:
-            command = sh(_HOLD, FILE=hold_file(self.service), RUN=host.run)
+            command = _hold(self.service, host.run)
             host.change("hold", command, sets={ServiceHeld(self.service): True}, repeat=Repeat.SAFE)
         if state == "running":
             _stop(host, self.service, self.grace)
@@ -154,7 +180,8 @@ class Start(_OneService):
     """Lift the hold, start a service, and wait until it says that it is up, or fails for good.
 
     `systemctl start` is not waited for: etcd is ready only when a quorum is, so the members must
-    come up together. Undo stops the service again, and holds it if it was held.
+    come up together. A static pod's manifest is put back, and kubelet restarted unless it acts at
+    once: it remembers a crash loop for minutes. Undo stops the service again, and holds it if it was held.
     """
 
     uses = "service.start"
@@ -223,7 +250,7 @@ class Restart(_OneService):
             return
         host.change(
             "restart",
-            sh('systemctl restart --no-block "$UNIT"', UNIT=unit(self.service)),
+            restart(self.service),
             sets={
                 ServiceInstance(self.service): CHANGED,
                 ServiceState(self.service): "running",
@@ -258,16 +285,23 @@ class State(_OneService):
 
 def lift(service: str) -> Command:
     """The command that ends a hold."""
-    return sh(_LIFT, FILE=hold_file(service))
+    return sh(_LIFT, **pods.named(service), FILE=hold_file(service))
+
+
+def restart(service: str) -> Command:
+    """The command that ends one life of a service and begins another. Not waited for."""
+    return sh(_RESTART, **pods.named(service))
+
+
+def _hold(service: str, run: str) -> Command:
+    return sh(_HOLD, **pods.named(service), FILE=hold_file(service), RUN=run)
 
 
 def start_unit(host: Host, service: str, name: str, within: str) -> None:
     """Start a unit; done when it says that it is up. Not waited for: etcd needs its peers."""
     host.change(
         name,
-        sh(
-            'systemctl reset-failed "$UNIT"; systemctl start --no-block "$UNIT"', UNIT=unit(service)
-        ),
+        sh(_START, **pods.named(service)),
         sets={ServiceState(service): "running", ServiceReady(service): True},
         touches=(f"@{service}",),
         repeat=Repeat.SAFE,
@@ -279,7 +313,7 @@ def start_unit(host: Host, service: str, name: str, within: str) -> None:
 def _stop(host: Host, service: str, grace: float) -> None:
     host.change(
         "stop",
-        sh(_STOP, UNIT=unit(service), GRACE=math.ceil(grace)),
+        sh(_STOP, **pods.named(service), GRACE=math.ceil(grace)),
         sets={ServiceState(service): "stopped"},
         touches=(f"@{service}",),
         repeat=Repeat.SAFE,

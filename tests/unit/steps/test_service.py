@@ -135,9 +135,9 @@ def test_a_missing_unit_is_refused_unless_optional() -> None:
 
 
 def test_another_layout_is_refused_with_the_next_move() -> None:
-    """Static pods are not stopped by systemctl."""
-    with pytest.raises(Refused, match="static-pod"):
-        Stop(service="etcd").run(FakeHost("cp1", layout="static-pod"))
+    """What neither systemd nor kubelet runs is stopped by neither."""
+    with pytest.raises(Refused, match="k3s"):
+        Stop(service="etcd").run(FakeHost("cp1", layout="k3s"))
 
 
 def test_undo_of_stop_starts_only_what_it_stopped() -> None:

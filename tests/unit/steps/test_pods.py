@@ -1,0 +1,247 @@
+"""Static pods: the real scripts in real shells, with stand-ins for crictl, systemctl and curl."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from drrun.spi import Command, Fact, Reply
+from drrun.testing import FakeHost
+from drrun_steps.etcd.config import EtcdConfig
+from drrun_steps.service.dead_end import ServiceDeadEnd
+from drrun_steps.service.facts import (
+    ServiceHeld,
+    ServiceInstance,
+    ServiceReady,
+    ServiceState,
+)
+from drrun_steps.service.flags import ServiceFlag, put_back, set_flag
+from drrun_steps.service.steps import Start, Stop, restart
+
+T = TypeVar("T")
+SHELLS = [["dash"], ["bash"], ["busybox", "sh"], ["mksh"]]
+NAME = "etcd"
+STATE, HELD, READY = ServiceState(NAME), ServiceHeld(NAME), ServiceReady(NAME)
+MANIFEST = (Path(__file__).parent / "recorded" / "manifest-etcd.yaml").read_text()
+
+# kubelet's part is played by `crictl ps`: a manifest that is there has a container, unless there is
+# a crash loop that kubelet remembers; `restart kubelet` makes it forget.
+CRICTL = """#!/bin/sh
+[ ! -e {state}/mute ] || exit 1
+case $1 in
+ps) if [ -e {state}/lingers ]; then echo c-old
+    elif [ -e {manifests}/etcd.yaml ] && [ ! -e {state}/loop ]; then echo c-new; fi ;;
+stop) echo "$*" >>{state}/ended; rm -f {state}/lingers ;;
+esac
+"""
+SYSTEMCTL = """#!/bin/sh
+case $* in
+*is-active*) [ ! -e {state}/no-kubelet ] ;;
+*"restart --no-block kubelet"*) echo kubelet >>{state}/restarted; rm -f {state}/loop ;;
+*LoadState*) echo LoadState=not-found; echo ActiveState=inactive ;;
+esac
+"""
+CURL = '#!/bin/sh\necho "$*" >>{state}/asked; cat {state}/code\n'
+
+
+class Node:
+    """A folder that the scripts take for a host that kubelet runs services on."""
+
+    def __init__(self, folder: Path, shell: list[str]) -> None:
+        self.shell, self.state = shell, folder / "state"
+        self.manifests, self.lib = folder / "manifests", folder / "lib"
+        tools = folder / "bin"
+        for made in (self.state, self.manifests, self.lib, tools):
+            made.mkdir()
+        for name, text in (("crictl", CRICTL), ("systemctl", SYSTEMCTL), ("curl", CURL)):
+            tool = tools / name
+            tool.write_text(text.format(state=self.state, manifests=self.manifests))
+            tool.chmod(0o755)
+        self.path = f"{tools}:{os.environ['PATH']}"
+        self.live, self.away = self.manifests / "etcd.yaml", self.lib / "stopped" / "etcd.yaml"
+        self.live.write_text(MANIFEST)
+        self.live.chmod(0o600)
+        self.answers("200")
+
+    def answers(self, code: str) -> None:
+        """What the probe of the service gets."""
+        (self.state / "code").write_text(code)
+
+    def run(self, command: Command) -> Reply:
+        """The script as the host would run it, its folders elsewhere."""
+        script = command.script().decode()
+        for real, ours in (
+            ("/etc/kubernetes/manifests", self.manifests),
+            ("/var/lib/drrun", self.lib),
+            ("/var/lib/kubelet", self.lib / "kubelet"),
+            ("PATH=/usr/local/sbin:", f"PATH={self.path}:/usr/local/sbin:"),
+        ):
+            script = script.replace(real, str(ours))
+        done = subprocess.run(
+            self.shell,
+            input=script.encode(),
+            capture_output=True,
+            env={"PATH": self.path},
+            check=False,
+            timeout=60,
+        )
+        return Reply(done.returncode, done.stdout, done.stderr)
+
+    def read(self, fact: Fact[T]) -> T:
+        """A fact's answer."""
+        return fact.parse(self.run(fact.ask()))
+
+    def do(self, step: Stop | Start) -> list[str]:
+        """Run a step: what it asks is asked of this folder, what it changes is changed here."""
+        host = FakeHost(
+            "cp1", {fact: self.read(fact) for fact in (STATE, HELD)}, layout="static-pod"
+        )
+        step.run(host)
+        for change in host.changes:
+            done = self.run(change.command)
+            assert done.exit == 0, done.complaint
+        return host.change_names
+
+    @property
+    def pods(self) -> list[str]:
+        """What kubelet takes for a manifest: every file whose name begins with no dot."""
+        return sorted(p.name for p in self.manifests.iterdir() if not p.name.startswith("."))
+
+
+@pytest.fixture(params=SHELLS, ids=lambda shell: shell[0])
+def node(request: pytest.FixtureRequest, tmp_path: Path) -> Node:
+    """One a shell."""
+    if not shutil.which(request.param[0]):
+        pytest.skip(f"{request.param[0]} is not installed")
+    return Node(tmp_path, request.param)
+
+
+def test_a_manifest_with_a_container_is_running_and_ready(node: Node) -> None:
+    """Ready is what its own probe says, asked at the address and path of the manifest."""
+    assert (node.read(STATE), node.read(READY), node.read(HELD)) == ("running", True, False)
+    assert node.read(ServiceInstance(NAME)) == "c-new"
+    assert "http://127.0.0.1:2381/health" in (node.state / "asked").read_text()
+    node.answers("503")
+    assert (node.read(STATE), node.read(READY)) == ("running", False)
+
+
+def test_a_crash_loop_is_not_stopped(node: Node) -> None:
+    """Between two tries no container runs, but kubelet will make one; that is no dead end either."""
+    (node.state / "loop").touch()
+    assert (node.read(STATE), node.read(READY)) == ("running", False)
+    assert node.read(ServiceDeadEnd(NAME)) == ""
+    (node.state / "no-kubelet").touch()
+    assert node.read(STATE) == "stopped"
+
+
+def test_a_stop_moves_the_manifest_out_whole_and_leaves_no_other_pod(node: Node) -> None:
+    """Held is a manifest that is away: a reboot, or kubelet, brings nothing back (H4)."""
+    assert node.do(Stop(service=NAME)) == ["hold", "stop"]
+    assert node.pods == []
+    assert node.away.read_text() == MANIFEST
+    assert node.away.stat().st_mode & 0o777 == 0o600
+    assert (node.read(STATE), node.read(HELD)) == ("stopped", True)
+    assert node.do(Stop(service=NAME)) == []
+
+
+def test_a_container_that_outlives_its_grace_is_ended(node: Node) -> None:
+    """A manifest that is out says nothing of the container: until that is gone, it runs."""
+    (node.state / "lingers").touch()
+    node.run(_hold())
+    assert (node.read(HELD), node.read(STATE)) == (True, "running")
+    assert node.do(Stop(service=NAME, grace=1.0)) == ["stop"]
+    assert (node.state / "ended").read_text() == "stop -t 0 c-old\n"
+    assert node.read(STATE) == "stopped"
+
+
+def test_a_start_puts_the_manifest_back_and_leaves_kubelet_alone(node: Node) -> None:
+    """It acts at once where it remembers no crash."""
+    node.do(Stop(service=NAME))
+    assert node.do(Start(service=NAME)) == ["lift", "start"]
+    assert (node.pods, node.live.read_text()) == (["etcd.yaml"], MANIFEST)
+    assert list(node.away.parent.iterdir()) == []
+    assert (node.read(STATE), node.read(READY), node.read(HELD)) == ("running", True, False)
+    assert not (node.state / "restarted").exists()
+
+
+def test_a_start_restarts_a_kubelet_that_remembers_a_crash_loop(node: Node) -> None:
+    """The memory outlives a manifest that was away: 157 s were seen, 8 with a restart."""
+    node.do(Stop(service=NAME))
+    (node.state / "loop").touch()
+    node.do(Start(service=NAME))
+    assert (node.state / "restarted").read_text() == "kubelet\n"
+    assert node.read(READY)
+
+
+def test_a_move_that_was_cut_is_finished(node: Node) -> None:
+    """A whole manifest is always in one of the places; the live one is the truth."""
+    node.away.parent.mkdir()
+    node.away.write_text("an older one")
+    assert (node.read(STATE), node.read(HELD)) == ("running", False)
+    node.do(Stop(service=NAME))
+    assert node.away.read_text() == MANIFEST
+
+
+def test_without_a_runtime_that_answers_processes_are_counted(node: Node, tmp_path: Path) -> None:
+    """A dead containerd leaves its containers running: that no list comes is no proof of a stop."""
+    (node.state / "mute").touch()
+    node.run(_hold())
+    program = tmp_path / "bin" / NAME
+    shutil.copy("/bin/sleep", program)
+    with subprocess.Popen([program, "60"]) as process:
+        state, instance = node.read(STATE), node.read(ServiceInstance(NAME))
+        process.kill()
+    # Another etcd may run on this machine: ours is among them.
+    assert state == "running"
+    assert instance.startswith("pid-")
+
+
+def test_the_suffix_means_the_unit(node: Node) -> None:
+    """Where both are there, a runbook can say which."""
+    assert node.read(ServiceState("etcd.service")) == "missing"
+    assert node.read(ServiceState("kubelet")) == "missing"
+
+
+def test_a_restart_ends_the_container_once(node: Node) -> None:
+    """Kubelet makes another by itself."""
+    (node.state / "lingers").touch()
+    assert node.run(restart(NAME)).exit == 0
+    assert (node.state / "ended").read_text() == "stop -t 30 c-old\n"
+    assert node.read(ServiceInstance(NAME)) == "c-new"
+    assert not (node.state / "restarted").exists()
+
+
+def test_a_flag_of_a_manifest_is_changed_there_and_put_back(node: Node) -> None:
+    """The old file is kept elsewhere: beside the manifest it would be another pod."""
+    flag = ServiceFlag(NAME, "initial-cluster")
+    (value,) = node.read(flag)
+    assert value.startswith("cp1=https://")
+    done = node.run(set_flag(flag, "cp1=https://10.0.0.1:2380", "r1"))
+    assert done.exit == 0, done.complaint
+    assert node.read(flag) == ("cp1=https://10.0.0.1:2380",)
+    assert (node.pods, list(node.manifests.iterdir())) == (["etcd.yaml"], [node.live])
+    assert node.run(put_back(flag, "r1")).exit == 0
+    assert node.live.read_text() == MANIFEST
+
+
+def test_the_settings_of_a_member_are_read_from_its_manifest_also_while_it_is_held(
+    node: Node,
+) -> None:
+    """As kubeadm 1.20.2 wrote it on the first host of a lab: it lists that host alone."""
+    before = node.read(EtcdConfig())
+    assert (before.name, before.data_dir, before.owner) == ("cp1", "/var/lib/etcd", "root:root")
+    assert before.initial_cluster == f"cp1={before.peer_urls}"
+    node.do(Stop(service=NAME))
+    assert node.read(EtcdConfig()) == before
+
+
+def _hold() -> Command:
+    """The first change of a stop."""
+    host = FakeHost("cp1", {STATE: "running", HELD: False})
+    Stop(service=NAME).run(host)
+    return host.changes[0].command
