@@ -98,8 +98,10 @@ class Dry:
         sure, always = (
             [step for step in self.plan.steps if step.always is last] for last in (False, True)
         )
-        for step in sure:
-            units += [self._unit(u) for u in self.plan.units_of[step.id] if self._reached(u)]
+        left = [unit for step in sure for unit in self.plan.units_of[step.id]]
+        while due := next((unit for unit in left if self._reached(unit)), None):
+            left.remove(due)
+            units.append(self._unit(due))
         if any(u.refused and self.plan.step_of[u.step].on_failure == "undo" for u in units):
             self._blur(self.plan.targets, "undoing")
         for step in always:

@@ -12,7 +12,18 @@ from drrun.lang.hosts import resolve
 from drrun.model.inventory import Target
 from drrun.plan.plan import Plan, Unit
 from drrun.spi import Fact, Host, Predicate
-from drrun.values import ANYTHING, Command, Digest, HostName, Json, NotKnown, Repeat, Reply, digest, seconds
+from drrun.values import (
+    ANYTHING,
+    Command,
+    Digest,
+    HostName,
+    Json,
+    NotKnown,
+    Repeat,
+    Reply,
+    digest,
+    seconds,
+)
 
 T = TypeVar("T")
 
