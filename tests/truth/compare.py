@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from drrun.execute.copying import FileSum
 from drrun.execute.dry import Forecast, UnitForecast
 from drrun.execute.forecast import Predicted
 from drrun.journal.events import Answered, ChangeFinished, ChangeIntended, Event, UnitFinished
@@ -196,7 +197,8 @@ def answer_of(registry: Registry, key: str, answer: Json) -> Any:
 
 def _kind(registry: Registry, key: str) -> type[Fact[Any]]:
     name = key.partition("(")[0]
-    return registry._module(name)[1][name]
+    # Copies are drrun's own, and so is the fact that proves them.
+    return FileSum if name == FileSum.name else registry._module(name)[1][name]
 
 
 # -- order and ends ---------------------------------------------------------------------------
