@@ -271,6 +271,6 @@ def runbooks(draw: Draw) -> Generated:
     alike = {key: author.one("", *VALUES) for key in keys}
     for host in HOSTS["members"]:
         world[host] = {
-            key: author.one("", *VALUES) if author.may(3) else alike[key] for key in keys
+            key: author.one("", *VALUES) if author.may(9) else alike[key] for key in keys
         }
     return Generated(json.dumps(book, indent=1), author.one(*VALUES), world)
