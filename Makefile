@@ -18,7 +18,7 @@ PYTEST := $(BIN)/python -m pytest
 LAB_TESTS := tests/lab
 ROOT := $(filter 0,$(shell id -u))
 
-.PHONY: help setup test test-unit test-fire test-sshd test-lab test-faults test-crash test-chaos test-recoveries lint demo bench docs clean test-mutants
+.PHONY: help setup test test-unit test-fire test-sshd test-lab test-faults test-crash test-chaos test-recoveries lint demo bench docs clean test-mutants truth
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -99,6 +99,14 @@ test-mutants: setup ## Break every stock runbook in every way, and see that none
 	@DRRUN_WRITE_MUTANTS=1 $(PYTEST) -q -s tests/mutants
 	@$(BIN)/python -m tests.mutants.page
 
+# The generated runbooks first, by a profile of their own, then every stock runbook on real hosts,
+# which alone count in the last line.
+truth: setup ## Hold every dry-run against its run; writes docs/reference/truth.md (root, long)
+	@$(BIN)/drrun lab build
+	@DRRUN_WRITE_TRUTH=1 $(PYTEST) -q -s --hypothesis-profile=truth tests/truth/test_generated.py
+	@DRRUN_WRITE_TRUTH=1 $(PYTEST) -q -s tests/truth/test_runbooks.py
+	@$(BIN)/python -m tests.truth.page
+
 lint: setup ## ruff, mypy, import-linter
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -123,6 +131,7 @@ docs: setup ## Regenerate what is generated: reference pages and pictures
 	@$(BIN)/python -m drrun.cli.reference
 	@$(BIN)/python docs/pictures/make.py
 	@$(BIN)/python -m tests.mutants.page
+	@$(BIN)/python -m tests.truth.page
 
 clean: ## Remove .venv and caches; the lab's cache stays (drrun lab down --all removes labs)
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tests.mutants.judge import HARM, HARMLESS, LIVE, Verdict
 from tests.mutants.mutate import Mutant
+from tests.recoveries.states import dies_with_its_data
 
 from drrun.errors import LabError
 from drrun_lab import Lab, rehearsal
@@ -215,8 +216,7 @@ def _lives(lab: Lab) -> dict[str, str]:
 
 def _one_dies(lab: Lab, _operator: Operator) -> None:
     """cp2's etcd is killed and its data wiped."""
-    rehearsal.each(lab, "systemctl kill -s KILL etcd; systemctl stop etcd", ["cp2"])
-    rehearsal.each(lab, "rm -rf /var/lib/etcd/member", ["cp2"])
+    dies_with_its_data(lab, "cp2")
 
 
 def _five(_lab: Lab, operator: Operator) -> None:

@@ -11,6 +11,7 @@ from drrun_lab.operator import Operator
 from drrun_lab.prober import Prober
 
 from .conftest import Matrix
+from .states import dies, dies_with_its_data
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
@@ -38,8 +39,7 @@ def test_a_dead_member_is_replaced_by_another_host(
     fresh: Lab, operator: Operator, matrix: Matrix
 ) -> None:
     """A8: cp2's etcd killed and wiped, sp1 takes its place, no acknowledged write is lost."""
-    rehearsal.each(fresh, "systemctl kill -s KILL etcd; systemctl stop etcd", ["cp2"])
-    rehearsal.each(fresh, "rm -rf /var/lib/etcd/member", ["cp2"])
+    dies_with_its_data(fresh, "cp2")
     with matrix.cell("replace a dead member by another host", fresh) as remarks:
         with Prober(fresh) as prober:
             done = operator.drrun(
@@ -61,7 +61,7 @@ def test_a_dead_member_is_replaced_by_another_host(
 
 def test_a_member_that_answers_is_not_replaced(fresh: Lab, operator: Operator) -> None:
     """The operator names cp2, and cp3 is dead as well: refused before anything is changed."""
-    rehearsal.each(fresh, "systemctl kill -s KILL etcd; systemctl stop etcd", ["cp3"])
+    dies(fresh, "cp3")
     before = listed(fresh, "cp1")
     done = operator.drrun(
         *("etcd-member-replace.yaml", "-e", "role.failed=cp2", "-e", "role.new=sp1"),

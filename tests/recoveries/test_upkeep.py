@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from drrun_lab import Lab, rehearsal
@@ -11,35 +9,15 @@ from drrun_lab.operator import Operator
 from drrun_lab.prober import Prober
 
 from .conftest import Matrix
+from .states import MEMBERS, dies, runs_out_of_space, sizes
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
-MEMBERS = ["cp1", "cp2", "cp3"]
-QUOTA = 24 * 1024**2
-
-
-def sizes(lab: Lab) -> list[int]:
-    """The size of each member's database, in bytes."""
-    told = rehearsal.each(lab, f"{rehearsal.ETCDCTL} endpoint status -w json", MEMBERS)
-    return [json.loads(text)[0]["Status"]["dbSize"] for text in told.values()]
-
-
-def fill(lab: Lab) -> str:
-    """Write one key again and again until etcd refuses: history, which compaction can free."""
-    script = (
-        f"put() {{ {rehearsal.ETCDCTL} put junk; }}\n"
-        "v=$(head -c 500000 /dev/zero | tr '\\0' x)\n"
-        'for i in $(seq 200); do printf %s "$v" | put >/dev/null 2>/tmp/e || { cat /tmp/e; break; }; done'
-    )
-    return lab.ssh("cp1", script, timeout=120).stdout
 
 
 def test_an_etcd_without_space_writes_again(fresh: Lab, operator: Operator, matrix: Matrix) -> None:
     """A6: the alarm NOSPACE is raised by real writes; afterwards it is gone and writes are taken."""
-    quota = f"echo 'ETCD_QUOTA_BACKEND_BYTES={QUOTA}' >>/etc/default/etcd"
     with matrix.cell("NOSPACE: compact, defragment, disarm", fresh) as remarks:
-        rehearsal.each(fresh, f"{quota}; systemctl restart --no-block etcd", MEMBERS)
-        fresh.wait_ready()
-        assert "database space exceeded" in fill(fresh)
+        runs_out_of_space(fresh)
         refused = fresh.kubectl("create", "configmap", "before-room")
         assert refused.returncode != 0, refused.stdout
         full = max(sizes(fresh))
@@ -73,7 +51,7 @@ def test_a_rolling_restart_loses_no_write(fresh: Lab, operator: Operator, matrix
 
 def test_no_rolling_restart_beside_a_dead_member(fresh: Lab, operator: Operator) -> None:
     """With one member down the quorum would be lost at the first restart: nothing is restarted."""
-    rehearsal.each(fresh, "systemctl kill -s KILL etcd; systemctl stop etcd", ["cp3"])
+    dies(fresh, "cp3")
     before = rehearsal.processes(fresh)
     done = operator.drrun("etcd-rolling.yaml", "--yes", "--no-input")
     assert done.returncode == 5, done.stdout + done.stderr

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +15,7 @@ from drrun.execute.unit import Catalog, Performance, Skip, names_for
 from drrun.journal.state import step_outputs
 from drrun.model.fencing import names
 from drrun.plan.plan import Plan, Unit
-from drrun.values import Effect, Grade, HostName, NotKnown, StepId, UnitId
+from drrun.values import ANYTHING, Effect, Grade, HostName, NotKnown, StepId, UnitId
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +84,39 @@ class Dry:
     offline: bool = False
     overlay: Overlay = field(default_factory=Overlay)
     _done: set[UnitId] = field(default_factory=set)
+    _ended: dict[UnitId, bool] = field(default_factory=dict)
+    """Units that the run would come to the end of: whether well."""
     _outputs: dict[StepId, dict[str, Mapping[str, Any]]] = field(default_factory=dict)
 
     def forecast(self) -> Forecast:
-        """Go through every unit. Stops after a refusal, as a run would. Raises ConnectError."""
+        """Go through every unit that a run would come to, in its order. Raises ConnectError.
+
+        What waits for a refused unit is left out; what does not may be done before the refusal
+        comes, and is told. `always` steps come last, whatever happened.
+        """
         units: list[UnitForecast] = []
-        for step in self.plan.steps:
+        sure, always = (
+            [step for step in self.plan.steps if step.always is last] for last in (False, True)
+        )
+        left = [unit for step in sure for unit in self.plan.units_of[step.id]]
+        while due := next((unit for unit in left if self._reached(unit)), None):
+            left.remove(due)
+            units.append(self._unit(due))
+        if any(u.refused and self.plan.step_of[u.step].on_failure == "undo" for u in units):
+            self._blur(self.plan.targets, "undoing")
+        for step in always:
             units += [self._unit(unit) for unit in self.plan.units_of[step.id]]
-            stop = step.on_failure != "continue" and any(u.refused for u in units)
-            if stop:
-                break
         return Forecast(self.plan, tuple(units), self.offline)
+
+    def _reached(self, unit: Unit) -> bool:
+        """Whether all that the unit waits for ends as it asks."""
+        for need in unit.needs:
+            before = [u for u in self.plan.units_of[need.step] if need.host in (None, u.host)]
+            for one in before:
+                good = self._ended.get(one.id)
+                if good is None or not (good or need.outcome == "any"):
+                    return False
+        return True
 
     def _unit(self, unit: Unit) -> UnitForecast:
         session = DrySession(unit, self.overlay, self.reader)
@@ -111,6 +133,7 @@ class Dry:
                 self._done.add(unit.id)
         except NotKnownError as error:
             unknown = error.message
+            self._untold(unit)
             self._outputs.setdefault(unit.step, {})[unit.host or "group"] = self._holes(unit)
             self._done.add(unit.id)  # given that it succeeds: what it does is all that is not known
         except ConnectError:
@@ -122,6 +145,7 @@ class Dry:
         if step.effect is Effect.DESTROY and not told:
             refused = f"{unit.id} destroys, and what it will do cannot be told: {unknown}"
             hint = "`accept_unknown: true` on the step accepts that by name"
+        self._ended[unit.id] = not refused
         return UnitForecast(
             unit.id,
             unit.step,
@@ -152,6 +176,17 @@ class Dry:
             if found.left < keep.least and not already:
                 session.unchecked(f"{keep.least} of {len(keep.hosts)} stay healthy: {fact.key}")
         yield
+
+    def _untold(self, unit: Unit) -> None:
+        """What a unit does that cannot be told may be anything, wherever it can act."""
+        step = self.plan.step_of[unit.step]
+        if step.effect is not Effect.READ:
+            everywhere = step.kind == "group"  # it reaches hosts of any role
+            self._blur(self.plan.targets if everywhere else unit.hosts, unit.id)
+
+    def _blur(self, hosts: Iterable[HostName], origin: str) -> None:
+        for host in hosts:
+            self.overlay.touch(host, (ANYTHING,), origin)
 
     def _holes(self, unit: Unit) -> Mapping[str, Any]:
         """What the unit would give: later steps know the names, and none of the values."""

@@ -21,7 +21,7 @@ from drrun.execute.touching import Place, marks, places
 from drrun.execute.view import Change, Copy, decoded
 from drrun.plan.plan import Unit
 from drrun.spi import Fact, Predicate
-from drrun.values import Command, Digest, Grade, HostName, Json, NotKnown
+from drrun.values import Digest, Grade, HostName, Json, NotKnown
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,8 @@ class Predicted:
     sets: tuple[tuple[str, str], ...] = ()
     command: Json = None
     """The whole command, its holes typed and its secrets masked."""
+    tests: tuple[str, ...] = ()
+    """Which of `sets` tell a predicate, not a value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,30 +172,23 @@ class DrySession:
                 conditional = f"only if {fact.key} is {predicate.text} ({value!r})"
             elif not predicate.holds(value):
                 return None
-        sets = tuple((fact.key, _shown(value)) for fact, value in change.sets.items())
-        self._record(host, change.name, change.command, conditional, sets)
+        self._record(host, change, conditional)
         self._overlay(host, change, sure=not conditional)
         return None if change.returns is None else NotKnown(f"{self.unit.step}.{change.name}")
 
-    def _record(
-        self,
-        host: HostName,
-        name: str,
-        command: Command,
-        conditional: str = "",
-        sets: tuple[tuple[str, str], ...] = (),
-    ) -> None:
+    def _record(self, host: HostName, change: Change, conditional: str) -> None:
         self.changes.append(
             Predicted(
                 self.unit.id,
                 self.unit.step,
                 host,
-                name,
-                command.digest,
-                command.preview,
+                change.name,
+                change.command.digest,
+                change.command.preview,
                 conditional,
-                sets,
-                command.form(),
+                tuple((fact.key, _shown(value)) for fact, value in change.sets.items()),
+                change.command.form(),
+                tuple(f.key for f, value in change.sets.items() if isinstance(value, Predicate)),
             )
         )
 

@@ -190,7 +190,14 @@ def _body(record: Record) -> dict[str, Any]:
 
 def _unit(record: Record) -> UnitForecast:
     fields = _body(record)
-    changes = [{**c, "sets": tuple(tuple(pair) for pair in c["sets"])} for c in fields["changes"]]
+    changes = [
+        {
+            **change,
+            "sets": tuple(tuple(pair) for pair in change["sets"]),
+            "tests": tuple(change.get("tests", ())),
+        }
+        for change in fields["changes"]
+    ]
     return UnitForecast(
         **{
             **fields,

@@ -7,11 +7,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from drrun.errors import Refused
 from drrun.lang.hosts import resolve
 from drrun.model.inventory import Target
 from drrun.plan.plan import Plan, Unit
 from drrun.spi import Fact, Host, Predicate
-from drrun.values import Command, Digest, HostName, Json, NotKnown, Repeat, Reply, digest, seconds
+from drrun.values import (
+    ANYTHING,
+    Command,
+    Digest,
+    HostName,
+    Json,
+    NotKnown,
+    Repeat,
+    Reply,
+    digest,
+    seconds,
+)
 
 T = TypeVar("T")
 
@@ -38,8 +50,12 @@ class Change:
 
     @property
     def touched(self) -> tuple[str, ...]:
-        """The components that it touches: what it says, and those of the facts that it sets."""
-        return (*self.touches, *(about for fact in self.sets for about in fact.about()))
+        """The components that it touches: what it says, and those of the facts that it sets.
+
+        One that declares nothing may touch anything.
+        """
+        said = (*self.touches, *(about for fact in self.sets for about in fact.about()))
+        return said or (ANYTHING,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +283,13 @@ class GroupView:
     def role(self, expression: str) -> Sequence[HostView]:
         """See `drrun.spi.Group.role`."""
         names = resolve(expression, self._plan.roles, tuple(self._plan.targets))
+        for name in names:
+            if name not in self._plan.targets:
+                raise Refused(
+                    f"{self._step} looks at {name}, of `{expression}`, where no step of this runbook "
+                    "does anything: drrun is not connected to it",
+                    hint=f"add a step that reads something on {name}",
+                )
         return [self[name] for name in names if name not in self._fenced]
 
     def read(self, fact: Fact[T], hosts: Sequence[Host] | None = None) -> Mapping[str, T]:

@@ -32,6 +32,8 @@ case $WAL in ''|"$DIR"/*) ;; *) MOUNT=no aside "$WAL"; rmdir -- "$WAL" 2>/dev/nu
 sync -f "${DIR%/*}" 2>/dev/null || sync
 """
 
+_NOTHING = {"missing", "empty"}
+
 
 class Aside(HostStep):
     """Set a stopped member's data directory aside, by rename, under a name with the run in it.
@@ -62,8 +64,6 @@ class Aside(HostStep):
             hint="stop it with service.stop, which holds it",
         )
         fact = data_fact(host, self.service)
-        if host.read(fact).state in {"missing", "empty"}:
-            return
         config = host.read(config_fact(host, self.service))
         host.change(
             "set-aside",
@@ -74,11 +74,15 @@ class Aside(HostStep):
                 MOUNT="yes" if config.mount else "no",
                 RUN=host.run,
             ),
-            sets={fact: satisfies("empty", lambda now: now.state in {"missing", "empty"})},
+            sets={fact: satisfies("empty", lambda now: now.state in _NOTHING)},
+            only_if=(
+                fact,
+                satisfies("neither missing nor empty", lambda now: now.state not in _NOTHING),
+            ),
             repeat=Repeat.SAFE,
         )
         inside = f"/lost+found/member.old-{host.run}" if config.mount else f".old-{host.run}"
-        host.note(f"the old data is kept in {config.data_dir}{inside}")
+        host.note(f"the old data, where there is any, is kept in {config.data_dir}{inside}")
 
     def undo(self, host: Host, done: Done) -> None:
         """Refused: a member that was removed must not come back on its old data."""

@@ -119,7 +119,7 @@ class Defrag(_OneByOne):
                 f"defrag-{host.name}",
                 sh(
                     f"# defragment this member\n{CLIENT}"
-                    'LIMIT=$SECONDS_; ctl --endpoints="$own" --command-timeout="${SECONDS_}s" defrag',
+                    'limit=$SECONDS_; ctl --endpoints="$own" --command-timeout="${SECONDS_}s" defrag',
                     **environment(host, self.service),
                     SECONDS_=540,
                 ),
@@ -165,22 +165,33 @@ class Compact(GroupStep):
                 "no member with a leader answers: history cannot be compacted",
                 hint="bring a quorum back first",
             )
-        revision = said[host.name].revision - self.keep
-        host.change(
+        # The revision is asked where it is used: while a plan is reviewed, the cluster writes on.
+        revision = host.change(
             "compact",
-            sh(
-                "# compact the history; already compacted is as good\n"
-                + CLIENT
-                + 'said=$(LIMIT=120; ctl --endpoints="$own" --command-timeout=100s compact --physical "$REVISION" 2>&1) ||'
-                ' case $said in *"has been compacted"*) ;; *) echo "$said" >&2; exit 1 ;; esac',
-                **environment(host, self.service),
-                REVISION=revision,
-            ),
+            sh(_COMPACT, **environment(host, self.service), KEEP=self.keep),
             touches=(f"@{self.service}",),
+            returns=lambda reply: int(reply.text),
             repeat=Repeat.SAFE,
             timeout="130s",
         )
         return {"revision": revision}
+
+
+_COMPACT = (
+    "# compact the history up to the present revision; already compacted is as good\n"
+    + CLIENT
+    + r"""
+told=$(own endpoint status -w json | tr ',{}' '\n\n\n') || exit 3
+revision=$(printf '%s\n' "$told" | sed -n 's/^"revision":\([0-9]*\)$/\1/p' | head -n 1)
+[ -n "$revision" ] || { echo 'drrun: this member does not tell its revision' >&2; exit 4; }
+revision=$((revision - KEEP))
+[ "$revision" -gt 0 ] || { echo 0; exit 0; }
+limit=120
+said=$(ctl --endpoints="$own" --command-timeout=100s compact --physical "$revision" 2>&1) ||
+  case $said in *'has been compacted'*) ;; *) printf '%s\n' "$said" >&2; exit 1 ;; esac
+echo "$revision"
+"""
+)
 
 
 class Rolling(_OneByOne):

@@ -83,6 +83,7 @@ class Bench:
     forks: int = 1
     clock: Clock = field(default_factory=StillClock)
     before_attach: Callable[[Recorder], None] = lambda _recorder: None
+    registry: Registry = REGISTRY
 
     def __post_init__(self) -> None:
         """The journal dies with the world's fuse."""
@@ -101,7 +102,7 @@ class Bench:
         recorder.record(RunAttached(epoch=epoch, operator="t", controller="t", pid=1, version="0"))
         self.before_attach(recorder)
         driver = Driver(
-            recorder, hosts, REGISTRY, self.clock, self.answers, self.forks, threading.Event()
+            recorder, hosts, self.registry, self.clock, self.answers, self.forks, threading.Event()
         )
         return driver.drive()
 
@@ -109,7 +110,7 @@ class Bench:
         """The dry-run over the world as it is."""
         hosts = Hosts(self.plan, WorldTransport(self.world))
         return Dry(
-            self.plan, REGISTRY, lambda host, facts: ask_facts(hosts.line(host), facts)
+            self.plan, self.registry, lambda host, facts: ask_facts(hosts.line(host), facts)
         ).forecast()
 
     def of(self, kind: type[Event]) -> list[Event]:

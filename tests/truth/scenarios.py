@@ -1,0 +1,85 @@
+"""Every stock runbook with the state of a real cluster that it is for, and how it is asked for then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.recoveries.states import dies_with_its_data, is_full_of_holes, runs_out_of_space
+
+from drrun.errors import LabError
+from drrun_lab import Lab, rehearsal
+from drrun_lab.operator import Operator
+
+Happens = Callable[[Lab, Operator, Path], None]
+
+
+def _nothing(_lab: Lab, _operator: Operator, _folder: Path) -> None:
+    """A healthy cluster."""
+
+
+def _saved_then_destroyed(lab: Lab, operator: Operator, folder: Path) -> None:
+    """A snapshot was saved, more was written, then everything is lost."""
+    rehearsal.write_objects(lab, "before", 20)
+    _must(operator, "etcd-backup.yaml", "-e", f"to={folder}/snapshot.db")
+    rehearsal.write_objects(lab, "after", 10)
+    rehearsal.destroy(lab)
+
+
+def _five(_lab: Lab, operator: Operator, _folder: Path) -> None:
+    """The spares are members as well."""
+    _must(operator, "etcd-grow.yaml", "-e", "role.new=spare")
+
+
+def _must(operator: Operator, *words: str) -> None:
+    done = operator.drrun(*words, "--yes", "--no-input", timeout=600)
+    if done.returncode != 0:
+        raise LabError(f"{words[0]} failed: {done.stdout}{done.stderr}")
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What happened to the cluster, and the inputs with which the runbook is run then."""
+
+    state: str
+    """In words, for the page."""
+    inputs: Mapping[str, str]
+    """`{folder}` is a folder of the scenario's own on the controller."""
+    happens: Happens = _nothing
+
+    def answers(self, folder: Path) -> dict[str, str]:
+        """The inputs, with the folder in them."""
+        return {name: value.format(folder=folder) for name, value in self.inputs.items()}
+
+
+SCENARIOS: Mapping[str, Scenario] = {
+    "etcd-preflight": Scenario("healthy", {}),
+    "etcd-backup": Scenario("healthy", {"to": "{folder}/saved.db"}),
+    "restore-cluster": Scenario(
+        "every member killed, two wiped, one overwritten with noise",
+        {"snapshot": "{folder}/snapshot.db", "accept_unreadable": "cp3"},
+        _saved_then_destroyed,
+    ),
+    "etcd-member-replace": Scenario(
+        "cp2 killed and wiped; sp1 takes its place",
+        {"role.failed": "cp2", "role.new": "sp1"},
+        lambda lab, _operator, _folder: dies_with_its_data(lab, "cp2"),
+    ),
+    "etcd-grow": Scenario("healthy, two spare hosts", {"role.new": "spare"}),
+    "etcd-shrink": Scenario(
+        "healthy, five members", {"role.etcd": "etcd | spare", "role.leaving": "spare"}, _five
+    ),
+    "etcd-rolling": Scenario("healthy", {}),
+    "etcd-defrag": Scenario(
+        "databases with 20 MB that compaction has freed",
+        {"least": "1"},
+        lambda lab, _operator, _folder: is_full_of_holes(lab),
+    ),
+    "etcd-nospace": Scenario(
+        "alarm NOSPACE raised by real writes",
+        {},
+        lambda lab, _operator, _folder: runs_out_of_space(lab),
+    ),
+}
+"""Runbook -> its scenario. A test fails by name for a stock runbook that has none."""
