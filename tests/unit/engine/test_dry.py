@@ -189,7 +189,7 @@ def test_behind_a_unit_that_cannot_be_told_nothing_is_known_of_its_hosts() -> No
             """
         )
     )
-    told = {unit.unit: unit.unknown for unit in made.forecast().units}
+    told = {str(unit.unit): unit.unknown for unit in made.forecast().units}
     assert told["branch@h1"] == "known after renew.renew"
     assert told["later@h1"] == "known after branch@h1"
     assert told["later@h2"] == ""

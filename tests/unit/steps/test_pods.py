@@ -98,9 +98,8 @@ class Node:
 
     def do(self, step: Stop | Start) -> list[str]:
         """Run a step: what it asks is asked of this folder, what it changes is changed here."""
-        host = FakeHost(
-            "cp1", {fact: self.read(fact) for fact in (STATE, HELD)}, layout="static-pod"
-        )
+        known = {STATE: self.read(STATE), HELD: self.read(HELD)}
+        host = FakeHost("cp1", known, layout="static-pod")
         step.run(host)
         for change in host.changes:
             done = self.run(change.command)
