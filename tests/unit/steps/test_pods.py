@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -98,7 +98,7 @@ class Node:
 
     def do(self, step: Stop | Start) -> list[str]:
         """Run a step: what it asks is asked of this folder, what it changes is changed here."""
-        known = {STATE: self.read(STATE), HELD: self.read(HELD)}
+        known: dict[Fact[Any], object] = {STATE: self.read(STATE), HELD: self.read(HELD)}
         host = FakeHost("cp1", known, layout="static-pod")
         step.run(host)
         for change in host.changes:
