@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -98,9 +98,8 @@ class Node:
 
     def do(self, step: Stop | Start) -> list[str]:
         """Run a step: what it asks is asked of this folder, what it changes is changed here."""
-        host = FakeHost(
-            "cp1", {fact: self.read(fact) for fact in (STATE, HELD)}, layout="static-pod"
-        )
+        answers: dict[Fact[Any], Any] = {STATE: self.read(STATE), HELD: self.read(HELD)}
+        host = FakeHost("cp1", answers, layout="static-pod")
         step.run(host)
         for change in host.changes:
             done = self.run(change.command)
