@@ -239,6 +239,16 @@ def test_the_settings_of_a_member_are_read_from_its_manifest_also_while_it_is_he
     assert node.read(EtcdConfig()) == before
 
 
+def test_a_copy_beside_the_manifest_is_found(node: Node) -> None:
+    """Kubelet would run it as a second etcd; a draft whose name begins with a dot is none."""
+    (node.manifests / ".etcd.yaml.new").write_text(MANIFEST)
+    (node.manifests / "kube-apiserver.yaml").write_text("--etcd-servers=https://127.0.0.1:2379")
+    assert node.read(EtcdConfig()).leftovers == ()
+    (node.manifests / "etcd.yaml.bak").write_text(MANIFEST)
+    (left,) = node.read(EtcdConfig()).leftovers
+    assert left.endswith("etcd.yaml.bak,")
+
+
 def _hold() -> Command:
     """The first change of a stop."""
     host = FakeHost("cp1", {STATE: "running", HELD: False})
