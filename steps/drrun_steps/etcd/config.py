@@ -31,7 +31,7 @@ class Config:
     mount: bool = False
     """Whether the data directory is a mount point: it cannot be renamed."""
     leftovers: tuple[str, ...] = ()
-    """Settings that must not outlive an emergency, as force-new-cluster."""
+    """What must not outlive an emergency: force-new-cluster, a copy in kubelet's folder (1.14)."""
 
 
 _CONFIG = (
@@ -48,6 +48,11 @@ user=$(show User); group=$(show Group); user=${user:-root}
 printf 'owner=%s:%s\n' "$user" "${group:-$(id -gn "$user" 2>/dev/null || echo root)}"
 real=$(readlink -f -- "$dir" || printf '%s' "$dir")
 awk -v d="$real" '$5 == d { print "mount=yes" }' /proc/self/mountinfo
+if [ -r "$MANIFEST" ]; then # kubelet runs every file of its folder, whatever it is called
+  for f in "${MANIFEST%/*}"/*; do
+    [ "$f" = "$MANIFEST" ] || ! grep -q -e '--initial-advertise-peer-urls' "$f" || printf 'second=%s\n' "$f"
+  done
+fi
 """
 )
 
@@ -76,6 +81,9 @@ class EtcdConfig(Fact[Config]):
         if said.get("found") != "yes":
             return Config(found=False)
         forced = said.get("force-new-cluster", "") not in {"", "false"}
+        left = ["force-new-cluster"] if forced else []
+        if "second" in said:
+            left.append(f"a second manifest, {said['second']},")
         return Config(
             found=True,
             name=said["name"] or "default",
@@ -87,7 +95,7 @@ class EtcdConfig(Fact[Config]):
             owner=said["owner"],
             quota=int(said["quota-backend-bytes"] or 0),
             mount="mount" in said,
-            leftovers=("force-new-cluster",) if forced else (),
+            leftovers=tuple(left),
         )
 
     def pinned(self, answer: Config) -> Json:

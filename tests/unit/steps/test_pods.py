@@ -98,8 +98,8 @@ class Node:
 
     def do(self, step: Stop | Start) -> list[str]:
         """Run a step: what it asks is asked of this folder, what it changes is changed here."""
-        known: dict[Fact[Any], object] = {STATE: self.read(STATE), HELD: self.read(HELD)}
-        host = FakeHost("cp1", known, layout="static-pod")
+        answers: dict[Fact[Any], Any] = {STATE: self.read(STATE), HELD: self.read(HELD)}
+        host = FakeHost("cp1", answers, layout="static-pod")
         step.run(host)
         for change in host.changes:
             done = self.run(change.command)
@@ -237,6 +237,16 @@ def test_the_settings_of_a_member_are_read_from_its_manifest_also_while_it_is_he
     assert before.initial_cluster == f"cp1={before.peer_urls}"
     node.do(Stop(service=NAME))
     assert node.read(EtcdConfig()) == before
+
+
+def test_a_copy_beside_the_manifest_is_found(node: Node) -> None:
+    """Kubelet would run it as a second etcd; a draft whose name begins with a dot is none."""
+    (node.manifests / ".etcd.yaml.new").write_text(MANIFEST)
+    (node.manifests / "kube-apiserver.yaml").write_text("--etcd-servers=https://127.0.0.1:2379")
+    assert node.read(EtcdConfig()).leftovers == ()
+    (node.manifests / "etcd.yaml.bak").write_text(MANIFEST)
+    (left,) = node.read(EtcdConfig()).leftovers
+    assert left.endswith("etcd.yaml.bak,")
 
 
 def _hold() -> Command:
