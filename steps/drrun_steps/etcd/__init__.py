@@ -3,9 +3,10 @@
 from typing import Any
 
 from drrun.spi import Fact, Step
-from drrun_steps.etcd import config, corrupt, disk, live, membership, place, snapshot
+from drrun_steps.etcd import config, corrupt, disk, drill, live, membership, place, snapshot
 from drrun_steps.etcd.aside import Aside
 from drrun_steps.etcd.corrupt import CorruptProve
+from drrun_steps.etcd.drill import Drill
 from drrun_steps.etcd.gates import Consistent, Disarm, ProveDown
 from drrun_steps.etcd.measure import Measure, Remeasure
 from drrun_steps.etcd.member import Join, Members, Remove, Tell
@@ -22,6 +23,7 @@ STEPS: tuple[type[Step], ...] = (
     VerdictStep,
     Verify,
     Save,
+    Drill,
     SurvivorSave,
     Measure,
     Remeasure,
@@ -45,6 +47,7 @@ FACTS: tuple[type[Fact[Any]], ...] = (
     *live.FACTS,
     *membership.FACTS,
     *corrupt.FACTS,
+    drill.EtcdDrilled,
     *config.FACTS,
     *disk.FACTS,
     *snapshot.FACTS,
