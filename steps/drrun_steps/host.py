@@ -110,6 +110,7 @@ class HostProcesses(Fact[tuple[Process, ...]]):
     """The processes that run a program called `program`, however they were started."""
 
     name: ClassVar[str] = "host.processes"
+    when_fenced: ClassVar[Any] = []
     program: str
 
     def about(self) -> tuple[str, ...]:

@@ -94,13 +94,17 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="module", name="booted", params=["3.5", "3.4"])
 def _booted(request: pytest.FixtureRequest) -> Iterator[Lab]:
-    """Three control-plane hosts with two spares and a load balancer."""
+    """Three control-plane hosts with two spares and a load balancer; kept ones are used again."""
     if os.geteuid() != 0:
         pytest.skip("booting hosts needs root")
     line: EtcdLine = request.param
-    lab = Lab.up(f"rec{line.replace('.', '')}", LabSpec(etcd=line, spares=2), progress=Progress())
+    name = f"rec{line.replace('.', '')}"
+    kept = name in Lab.names() and Lab.find(name).record.stage == "ready"
+    spec = LabSpec(etcd=line, spares=2)
+    lab = Lab.find(name, progress=Progress()) if kept else Lab.up(name, spec, progress=Progress())
     yield lab
-    lab.down()
+    if not os.environ.get("DRRUN_KEEP_LAB"):
+        lab.down()
 
 
 @pytest.fixture

@@ -186,7 +186,7 @@ class Performance:
     def _counted(self, guard: Guard, fact: Fact[Any]) -> None:
         """Fenced hosts count by the operator's word. Raises Refused where that says nothing."""
         cut = [host for host in guard.hosts if host in self.fenced]
-        if cut and not guard.some and fact.when_fenced != guard.value:
+        if cut and not (guard.some or guard.present) and fact.when_fenced != guard.value:
             raise Refused(
                 f"{cut[0]} is fenced, and {fact.key} must be {guard.value} there: {guard.because}",
                 hint="bring that host back: that it is off says nothing of this",

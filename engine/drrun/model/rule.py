@@ -71,6 +71,9 @@ class Rule:
     """Whether it may hold from the beginning: then only a step that changes it breaks the rule."""
     some: bool = False
     """Whether one of the hosts is enough."""
+    present: bool = False
+    """Whether it is asked of the hosts that are there alone: one that is fenced owes nothing, and
+    is to be readmitted. Else such a host counts by the operator's word, or nobody can know."""
     live: bool = True
     """Whether it is read again before the change. Not, where the rule speaks of order alone and
     the state may be another for reasons that are not this run's."""

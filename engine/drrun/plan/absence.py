@@ -50,10 +50,12 @@ class Absence:
         """(hosts that count by the operator's word, fenced ones for which it is none).
 
         A fenced host owes nothing at the end of a run: it is to be readmitted. Where one host of
-        several is enough, it is none of those.
+        several is enough, or where only those that are there are asked, it is none of those.
         """
         cut = tuple(host for host in hosts if host in self.gone)
-        if isinstance(demand, Duty) or demand.some or demand.fact.name == STEP_DONE:
+        if isinstance(demand, Duty) or demand.some or demand.present:
+            return cut, ()
+        if demand.fact.name == STEP_DONE:
             return cut, ()
         word = None if spec is None else spec.when_fenced
         return (cut, ()) if word is not None and word == demand.value else ((), cut)

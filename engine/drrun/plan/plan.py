@@ -49,6 +49,8 @@ class Guard:
     """Whether the unit's undo is guarded as well: not by what orders the way forward."""
     fenced: tuple[HostName, ...] = ()
     """Hosts of the role that count by the operator's word that they are fenced."""
+    present: bool = False
+    """Whether hosts that are fenced, when planned or since, owe nothing here."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -186,6 +186,7 @@ class _Proof:
             by=tuple(unit.id for unit in self.all_units if unit.id in by),
             undo=rule.before is None and rule.fact.name != STEP_DONE,
             fenced=one.fenced,
+            present=rule.present,
         )
         return guard, _first({host: reason for host, (reason, _) in judged.items()}, rule.some)
 

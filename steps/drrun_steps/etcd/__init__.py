@@ -3,8 +3,10 @@
 from typing import Any
 
 from drrun.spi import Fact, Step
-from drrun_steps.etcd import config, disk, live, membership, place, snapshot
+from drrun_steps.etcd import config, corrupt, disk, drill, live, membership, place, snapshot
 from drrun_steps.etcd.aside import Aside
+from drrun_steps.etcd.corrupt import CorruptProve
+from drrun_steps.etcd.drill import Drill
 from drrun_steps.etcd.gates import Consistent, Disarm, ProveDown
 from drrun_steps.etcd.measure import Measure, Remeasure
 from drrun_steps.etcd.member import Join, Members, Remove, Tell
@@ -12,6 +14,7 @@ from drrun_steps.etcd.preflight import Preflight
 from drrun_steps.etcd.restore import Install, Prepare, Same
 from drrun_steps.etcd.ruling import VerdictStep
 from drrun_steps.etcd.save import Save
+from drrun_steps.etcd.survivor import SurvivorSave
 from drrun_steps.etcd.upkeep import Compact, Defrag, Rolling
 from drrun_steps.etcd.verify import Verify
 
@@ -20,6 +23,8 @@ STEPS: tuple[type[Step], ...] = (
     VerdictStep,
     Verify,
     Save,
+    Drill,
+    SurvivorSave,
     Measure,
     Remeasure,
     Prepare,
@@ -28,6 +33,7 @@ STEPS: tuple[type[Step], ...] = (
     ProveDown,
     Consistent,
     Disarm,
+    CorruptProve,
     Members,
     Remove,
     Join,
@@ -40,6 +46,8 @@ STEPS: tuple[type[Step], ...] = (
 FACTS: tuple[type[Fact[Any]], ...] = (
     *live.FACTS,
     *membership.FACTS,
+    *corrupt.FACTS,
+    drill.EtcdDrilled,
     *config.FACTS,
     *disk.FACTS,
     *snapshot.FACTS,

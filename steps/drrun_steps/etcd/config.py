@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from drrun.spi import Command, Fact, Json, Reply, sh
 from drrun_steps.etcd.access import SETTINGS, TOOLS
+from drrun_steps.service.flags import ServiceFlag
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,16 @@ class EtcdConfig(Fact[Config]):
             "initial_cluster": answer.initial_cluster,
             "owner": answer.owner,
         }
+
+
+def cluster_flag(service: str) -> ServiceFlag:
+    """Where a unit of etcd says its initial cluster."""
+    return ServiceFlag(service, "initial-cluster", "ETCD_INITIAL_CLUSTER")
+
+
+def state_flag(service: str) -> ServiceFlag:
+    """Where a unit of etcd says whether it begins a cluster or joins one."""
+    return ServiceFlag(service, "initial-cluster-state", "ETCD_INITIAL_CLUSTER_STATE")
 
 
 def named(initial_cluster: str) -> dict[str, str]:

@@ -6,6 +6,7 @@ Rule 1: they only read. What they cannot prove is a failure, never a warning.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from drrun.spi import (
     Demand,
@@ -23,7 +24,7 @@ from drrun.spi import (
     step_done,
 )
 from drrun_steps.etcd.access import CLIENT, environment, overrides
-from drrun_steps.etcd.live import EtcdDisagreement, EtcdStatus, Status
+from drrun_steps.etcd.live import EtcdDisagreement, EtcdStatus
 from drrun_steps.etcd.order import while_running
 from drrun_steps.fields import Listed, Numbers
 from drrun_steps.host import NOTHING, HostBusy
@@ -126,15 +127,19 @@ class Consistent(GroupStep):
 
 
 class Disarm(GroupStep):
-    """Disarm NOSPACE where it is raised and there is room again under the quota.
+    """Disarm an alarm where it is raised: NOSPACE once there is room under the quota, or CORRUPT.
 
-    The alarm travels inside a snapshot and blocks every write after a restore (measured).
+    NOSPACE travels inside a snapshot and blocks every write after a restore (measured). CORRUPT
+    stops reads as well; it is disarmed when the member that differs was stopped. Alarms are the
+    cluster's, and one command ends them all: refused while the other one is raised too.
     """
 
     uses = "etcd.alarms.disarm"
     effect = Effect.CHANGE
     repeat = Repeat.SAFE
 
+    alarm: Literal["NOSPACE", "CORRUPT"] = "NOSPACE"
+    """Which alarm."""
     share: float = 0.9
     """How full, of the quota, the database may be for the alarm to be disarmed."""
     quota: int = 2 * 1024**3
@@ -156,19 +161,24 @@ class Disarm(GroupStep):
         config = host.read(config_fact(host, self.service))
         room = int((config.quota or self.quota) * self.share)
         fact = EtcdStatus(**overrides(host, self.service))
+        gone = satisfies(f"without {self.alarm}", lambda said: self.alarm not in said.alarms)
+        room_or_not = f", yet below {room} bytes" if self.alarm == "NOSPACE" else ""
         host.change(
             "disarm",
             sh(
                 f"# disarm the alarms of the cluster\n{CLIENT}own alarm disarm",
                 **environment(host, self.service),
             ),
-            sets={fact: satisfies("without NOSPACE", _spacious)},
+            sets={fact: gone},
             touches=(f"@{self.service}",),
             only_if=(
                 fact,
                 satisfies(
-                    f"out of space by its alarm, yet below {room} bytes",
-                    lambda said: not _spacious(said) and said.size <= room,
+                    f"raised: {self.alarm} alone{room_or_not}",
+                    lambda said: (
+                        said.alarms == (self.alarm,)
+                        and (self.alarm == "CORRUPT" or said.size <= room)
+                    ),
                 ),
             ),
             repeat=Repeat.SAFE,
@@ -176,11 +186,8 @@ class Disarm(GroupStep):
         )
         host.require(
             fact,
-            satisfies("without NOSPACE", _spacious),
-            because="etcd refuses every write while NOSPACE is raised",
-            hint="raise --quota-backend-bytes on all members, restart them one by one, and disarm",
+            gone,
+            because="etcd refuses every write while NOSPACE is raised, and reads while CORRUPT is",
+            hint="NOSPACE: raise --quota-backend-bytes on all members, restart them one by one, and "
+            "disarm; CORRUPT: see etcd-corrupt-member",
         )
-
-
-def _spacious(said: Status) -> bool:
-    return "NOSPACE" not in said.alarms

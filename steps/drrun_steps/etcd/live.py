@@ -237,7 +237,7 @@ def agreement_of(reply: Reply) -> Agreement:
     listed = json.loads(parts["members"]).get("members", ())
     return Agreement(
         statuses=statuses,
-        hashes=tuple(_hash(e) for e in json.loads(parts.get("hash") or "[]")),
+        hashes=tuple(hash_of(e) for e in json.loads(parts.get("hash") or "[]")),
         members=tuple(member_of(entry) for entry in listed),
         alarms=_alarms(parts.get("alarms", "")),
         quorum="quorum" in parts,
@@ -259,7 +259,8 @@ true
 """
 
 
-def _hash(entry: dict[str, Any]) -> str:
+def hash_of(entry: dict[str, Any]) -> str:
+    """One entry of `etcdctl endpoint hashkv -w json`, as `hash@compacted`."""
     found = entry.get("Hash") or entry.get("HashKV") or {}
     # Members may have compacted at different revisions: the hash covers what is above.
     return f"{found.get('hash', 0):x}@{found.get('compact_revision', 0)}"

@@ -76,14 +76,19 @@ class Measure(GroupStep):
     """Whether etcd.verdict could measure every host."""
     accept_unlisted: Listed = ()
     """Names in an initial-cluster that no host has, and are known to be gone."""
+    seed: str = ""
+    """The hosts that are restored, as an expression over roles, where the others join them
+    afterwards; all of them when it is left out."""
     service: str = "etcd"
     """etcd's unit."""
 
     def run(self, group: Group) -> Outputs:
         """Ask every host once."""
-        hosts = group.hosts
-        configs = ask_each(group, hosts, lambda h: config_fact(h, self.service))
-        self._refuse_conflicts(configs)
+        every = ask_each(group, group.hosts, lambda h: config_fact(h, self.service))
+        self._refuse_conflicts(every)
+        seeds = {host.name for host in group.role(self.seed)} if self.seed else set(every)
+        hosts = [host for host in group.hosts if host.name in seeds]
+        configs = {name: config for name, config in every.items() if name in seeds}
         tools = group.read(EtcdTools(), hosts)
         self._refuse_toolless(tools)
         for host in hosts:

@@ -13,6 +13,7 @@ from drrun.spi import (
     Demand,
     Done,
     Effect,
+    Fact,
     Flag,
     Group,
     GroupStep,
@@ -27,7 +28,7 @@ from drrun.spi import (
 )
 from drrun_steps.etcd import turns
 from drrun_steps.etcd.access import CLIENT, environment, overrides
-from drrun_steps.etcd.config import Config
+from drrun_steps.etcd.config import Config, cluster_flag, state_flag
 from drrun_steps.etcd.live import Member
 from drrun_steps.etcd.membership import (
     EtcdMembership,
@@ -40,7 +41,7 @@ from drrun_steps.etcd.membership import (
 from drrun_steps.etcd.ruling import config_fact, data_fact
 from drrun_steps.fields import Listed
 from drrun_steps.service.facts import ServiceHeld, ServiceState
-from drrun_steps.service.flags import ServiceFlag, put_back, set_flag
+from drrun_steps.service.flags import put_back, set_flag
 from drrun_steps.service.steps import lift, start_unit
 
 # Right after a change or a start, etcd wants five seconds of connection before the next change
@@ -180,6 +181,10 @@ class Join(_Members):
     catch_up: Whole = 600
     """Seconds that a newcomer may take to catch up: 15 s a gigabyte, or 15 s per 100 MB on a slow disk."""
 
+    def transitions(self) -> Mapping[Fact[Any], Any]:
+        """Running, also where this runbook stopped it: the same host may join again."""
+        return {ServiceState(self.service): "running"}
+
     def rules(self) -> Sequence[Demand]:
         """One at a time, and proved afterwards."""
         return turns.of_upkeep(self.service)
@@ -302,16 +307,6 @@ class Join(_Members):
                 group.note(
                     f"{host.name} has joined and stays a member: etcd.member.remove ends that"
                 )
-
-
-def cluster_flag(service: str) -> ServiceFlag:
-    """Where a unit of etcd says its initial cluster."""
-    return ServiceFlag(service, "initial-cluster", "ETCD_INITIAL_CLUSTER")
-
-
-def state_flag(service: str) -> ServiceFlag:
-    """Where a unit of etcd says whether it begins a cluster or joins one."""
-    return ServiceFlag(service, "initial-cluster-state", "ETCD_INITIAL_CLUSTER_STATE")
 
 
 class Members(_Members):

@@ -130,7 +130,7 @@ class Cluster:
 
     def _api_first(self, guarded: State, because: str) -> Rule:
         fact = self._state(self.api)
-        return Rule(fact, self.api_hosts, "running", because, before=guarded)
+        return Rule(fact, self.api_hosts, "running", because, before=guarded, present=True)
 
     def _state(self, service: str) -> FactRef:
         return ServiceState(service).ref

@@ -10,7 +10,7 @@ from drrun_steps.etcd.live import EtcdMembers, EtcdStatus, Members, Status
 from drrun_steps.etcd.verdict import Accepted, Seen, decide
 from drrun_steps.fields import Listed, MaybeWhole
 
-_FENCED = Seen(
+FENCED = Seen(
     Status(answers=False, why="the host is fenced"),
     DataDir("unreadable", why="the host is fenced: nobody can look"),
 )
@@ -59,7 +59,7 @@ class VerdictStep(GroupStep):
         data = ask_each(group, hosts, lambda h: data_fact(h, self.service))
         expired = group.read(EtcdCertificates(self.service), hosts)
         seen = {h.name: Seen(statuses[h.name], data[h.name], expired[h.name]) for h in hosts}
-        seen |= dict.fromkeys(group.fenced, _FENCED)
+        seen |= dict.fromkeys(group.fenced, FENCED)
         told = self._members(group, [h for h in hosts if statuses[h.name].answers])
         verdict = decide(
             self.revision,

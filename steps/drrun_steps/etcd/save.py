@@ -27,7 +27,7 @@ from drrun_steps.etcd.snapshot import HostSnapshot
 _FEW = 100
 """Entries that a member under load may have in hand and still be a good source."""
 
-_SAVE = (
+SAVE = (
     "# save a snapshot of this member, prove it, write its manifest\n"
     + CLIENT
     + OFFLINE
@@ -99,7 +99,7 @@ class Save(GroupStep):
         host.change(
             "save",
             sh(
-                _SAVE,
+                SAVE,
                 **environment(host, self.service),
                 FILE=path,
                 RUN=host.run,

@@ -53,6 +53,28 @@ class KubeReady(Fact[Ready]):
 
 
 @dataclass(frozen=True, slots=True)
+class KubeServes(Fact[bool]):
+    """Whether this host's own API server is ready, as a plain yes or no: what `keep` counts."""
+
+    name: ClassVar[str] = "kube.serves"
+    kubeconfig: str = "/etc/kubernetes/admin.conf"
+    server: str = "https://127.0.0.1:6443"
+    tls_name: str = "kubernetes"
+
+    def about(self) -> tuple[str, ...]:
+        """The API server here, and etcd behind it."""
+        return ("service:kube-apiserver", "@etcd")
+
+    def ask(self) -> Command:
+        """Never through the load balancer: it would answer for another host."""
+        return _ask(self, "api get --raw /readyz >/dev/null")
+
+    def parse(self, reply: Reply) -> bool:
+        """Not answering is an answer."""
+        return reply.exit == 0
+
+
+@dataclass(frozen=True, slots=True)
 class Secrets:
     """How many Secrets could be listed, and whether one could be read: never their data."""
 
@@ -123,7 +145,9 @@ class KubeLease(Fact[str]):
         return reply.text.strip() if reply.exit == 0 else ""
 
 
-def _ask(fact: KubeReady | KubeSecrets | KubeLease, text: str, **env: object) -> Command:
+def _ask(
+    fact: KubeReady | KubeServes | KubeSecrets | KubeLease, text: str, **env: object
+) -> Command:
     return sh(
         _KUBECTL + text,
         CONFIG=fact.kubeconfig,
@@ -133,4 +157,4 @@ def _ask(fact: KubeReady | KubeSecrets | KubeLease, text: str, **env: object) ->
     )
 
 
-FACTS: tuple[type[Fact[Any]], ...] = (KubeReady, KubeSecrets, KubeLease)
+FACTS: tuple[type[Fact[Any]], ...] = (KubeReady, KubeServes, KubeSecrets, KubeLease)

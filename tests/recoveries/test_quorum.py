@@ -1,0 +1,140 @@
+"""The quorum is lost for good: what the last member holds is brought back, every key of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from drrun_lab import Lab, rehearsal
+from drrun_lab.operator import Operator
+from drrun_lab.prober import Prober
+from drrun_lab.waiting import until
+
+from .conftest import Matrix
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+MEMBERS = ["cp1", "cp2", "cp3"]
+LOST = ["cp2", "cp3"]
+KILL = "systemctl kill -s KILL etcd; systemctl stop etcd; rm -rf /var/lib/etcd/member"
+
+
+def listed(lab: Lab) -> list[str]:
+    """The names of the members, as cp1 tells."""
+    told = lab.ssh("cp1", f"{rehearsal.ETCDCTL} member list -w json").stdout
+    return sorted(member.get("name", "") for member in json.loads(told)["members"])
+
+
+def _up(lab: Lab, host: str) -> bool:
+    return lab.ssh(host, "true").returncode == 0
+
+
+def test_two_of_three_are_wiped_and_every_acknowledged_key_is_there(
+    fresh: Lab, operator: Operator, matrix: Matrix, tmp_path: Path
+) -> None:
+    """A7: two members killed under a writer and wiped; the survivor's keys are on all three again."""
+    with matrix.cell("rescue from one live survivor of three", fresh) as remarks:
+        with Prober(fresh) as prober:
+            until(
+                lambda: len([w for w in prober.writes if w.taken]) > 20,
+                timeout=60,
+                awaiting="writes",
+            )
+            rehearsal.each(fresh, KILL, LOST)
+            taken = [w for w in prober.writes if w.taken]
+            done = operator.drrun(
+                *("etcd-quorum-rescue.yaml", "-e", f"to={tmp_path / 'survivor.db'}"),
+                *("--yes", "--no-input"),
+                timeout=600,
+            )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "the survivor is cp1, which answers" in done.stdout
+        assert prober.lost() == []
+        assert listed(fresh) == MEMBERS
+        assert rehearsal.disagreement(rehearsal.members(fresh)) == ""
+        remarks.append(
+            f"{len(taken)} writes acknowledged before the loss, all present; "
+            f"nobody could write for {prober.gap():.1f} s"
+        )
+
+
+@pytest.fixture(name="one_left")
+def _one_left(fresh: Lab) -> Iterator[tuple[Lab, dict[str, str]]]:
+    """cp2 and cp3 are off, cp1's etcd was killed and is stopped; objects were written before."""
+    objects = rehearsal.write_objects(fresh, "before", 20)
+    rehearsal.each(fresh, "systemctl kill -s KILL etcd; systemctl stop etcd", ["cp1"])
+    for host in LOST:
+        fresh.power_cut(host)
+    try:
+        yield fresh, objects
+    finally:
+        for host in LOST:
+            fresh.power_on(host)
+
+
+def test_a_stopped_survivor_alone_serves_all_and_grows_again(
+    one_left: tuple[Lab, dict[str, str]], operator: Operator, matrix: Matrix, tmp_path: Path
+) -> None:
+    """Unnamed: unreachable, 4. Named fenced: a cluster of one with every key, then three again."""
+    lab, objects = one_left
+    words = ("etcd-quorum-rescue.yaml", "-e", f"to={tmp_path / 'survivor.db'}", "--no-input")
+    silent = operator.drrun(*words, "--yes")
+    assert (silent.returncode, operator.runs()) == (4, []), silent.stderr
+    fenced = [w for host in LOST for w in ("--fenced", f"{host}=power")]
+    accept = ("-e", "accept_unreadable=cp2,cp3", "-e", "accept_unlisted=cp2,cp3")
+    with matrix.cell("rescue from one stopped survivor, two fenced", lab) as remarks:
+        done = operator.drrun(
+            *words,
+            "--yes",
+            *fenced,
+            "--reason",
+            "cut from power by this test",
+            *accept,
+            timeout=600,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "which is stopped: a copy of its directory is replayed" in done.stdout
+        assert "done, but for cp[2-3]" in done.stdout
+        assert rehearsal.read_objects(lab) == objects
+        assert listed(lab) == ["cp1"]
+        left = lab.ssh("cp1", "pgrep -c -x etcd; ls /var/lib/drrun-scratch").stdout.split()
+        assert left == ["1"], "the etcd that replayed, or its copy, is still there"
+        remarks.append("every object present")
+    with matrix.cell("grow the rescued member to three again", lab):
+        for host in LOST:
+            lab.power_on(host)
+        for host in LOST:
+            until(partial(_up, lab, host), timeout=90, awaiting=host)
+        # Their disks hold the old cluster: wiped before they may join, as the guide says.
+        rehearsal.each(lab, "systemctl stop etcd; rm -rf /var/lib/etcd/member", LOST)
+        done = operator.drrun(
+            *("etcd-grow.yaml", "-e", "role.etcd=cp1", "-e", "role.new=cp2 | cp3"),
+            *("--yes", "--no-input"),
+            timeout=600,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert listed(lab) == MEMBERS
+        assert rehearsal.disagreement(rehearsal.members(lab)) == ""
+
+
+def test_a_quorum_that_may_come_back_is_not_rescued(
+    fresh: Lab, operator: Operator, tmp_path: Path
+) -> None:
+    """One dead member: a quorum answers. Two stopped with their data: start them. Nothing changed."""
+    words = ("etcd-quorum-rescue.yaml", "-e", f"to={tmp_path / 'survivor.db'}", "--no-input")
+    rehearsal.each(fresh, KILL, ["cp3"])
+    before = rehearsal.processes(fresh)
+    done = operator.drrun(*words, "--yes")
+    assert done.returncode == 5, done.stdout + done.stderr
+    assert "a quorum of etcd answers" in done.stdout + done.stderr
+    assert rehearsal.processes(fresh) == before
+    rehearsal.each(fresh, "systemctl stop etcd", ["cp2"])
+    before = rehearsal.processes(fresh)
+    done = operator.drrun(*words, "--yes")
+    assert done.returncode == 5, done.stdout + done.stderr
+    assert "the quorum is not lost for good" in done.stdout + done.stderr
+    assert rehearsal.processes(fresh) == before
+    assert not [e for e in operator.journal(operator.newest()) if e.type == "change.intended"]
