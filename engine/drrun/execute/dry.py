@@ -180,7 +180,7 @@ class Dry:
     def _untold(self, unit: Unit) -> None:
         """What a unit does that cannot be told may be anything, wherever it can act."""
         step = self.plan.step_of[unit.step]
-        if step.effect is not Effect.READ:
+        if step.effect is not Effect.READ and not self.offline:
             everywhere = step.kind == "group"  # it reaches hosts of any role
             self._blur(self.plan.targets if everywhere else unit.hosts, unit.id)
 

@@ -21,7 +21,7 @@ from drrun.execute.touching import Place, marks, places
 from drrun.execute.view import Change, Copy, decoded
 from drrun.plan.plan import Unit
 from drrun.spi import Fact, Predicate
-from drrun.values import Digest, Grade, HostName, Json, NotKnown
+from drrun.values import ANYTHING, Digest, Grade, HostName, Json, NotKnown
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +194,8 @@ class DrySession:
 
     def _overlay(self, host: HostName, change: Change, *, sure: bool) -> None:
         origin = f"{self.unit.step}.{change.name}"
-        self.overlay.touch(host, change.touched, origin)
+        # One that declares nothing may touch anything.
+        self.overlay.touch(host, change.touched or (ANYTHING,), origin)
         for fact, value in change.sets.items():
             if isinstance(value, Predicate) or not sure:
                 value = NotKnown(origin)

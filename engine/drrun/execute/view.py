@@ -13,7 +13,6 @@ from drrun.model.inventory import Target
 from drrun.plan.plan import Plan, Unit
 from drrun.spi import Fact, Host, Predicate
 from drrun.values import (
-    ANYTHING,
     Command,
     Digest,
     HostName,
@@ -50,12 +49,8 @@ class Change:
 
     @property
     def touched(self) -> tuple[str, ...]:
-        """The components that it touches: what it says, and those of the facts that it sets.
-
-        One that declares nothing may touch anything.
-        """
-        said = (*self.touches, *(about for fact in self.sets for about in fact.about()))
-        return said or (ANYTHING,)
+        """The components that it touches: what it says, and those of the facts that it sets."""
+        return (*self.touches, *(about for fact in self.sets for about in fact.about()))
 
 
 @dataclass(frozen=True, slots=True)
