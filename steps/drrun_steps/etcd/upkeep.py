@@ -28,13 +28,9 @@ from drrun_steps.etcd.live import EtcdStatus, Status
 from drrun_steps.etcd.membership import EtcdMembership, Membership, quorum_of
 from drrun_steps.etcd.turns import of_upkeep
 from drrun_steps.service.dead_end import ServiceDeadEnd
-from drrun_steps.service.facts import (
-    ServiceInstance,
-    ServiceReady,
-    ServiceState,
-    unit,
-)
+from drrun_steps.service.facts import ServiceInstance, ServiceReady, ServiceState
 from drrun_steps.service.steps import restart
+from drrun_steps.service.units import unit
 
 _MIB = 1024**2
 

@@ -8,14 +8,10 @@ from drrun.spi import CHANGED, Done, Effect, Host, HostStep, Repeat, satisfies
 from drrun_steps.fields import Listed
 from drrun_steps.kube.facts import KubeReady
 from drrun_steps.service.dead_end import ServiceDeadEnd
-from drrun_steps.service.facts import (
-    ServiceInstance,
-    ServiceReady,
-    ServiceState,
-    unit,
-)
+from drrun_steps.service.facts import ServiceInstance, ServiceReady, ServiceState
 from drrun_steps.service.flags import ServiceFlag, put_back, set_flag
 from drrun_steps.service.steps import restart
+from drrun_steps.service.units import unit
 
 
 class EtcdServers(HostStep):

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from drrun.spi import Command, Fact, Reply, sh
 from drrun_steps.service import kubelet, pods
-from drrun_steps.service.facts import properties, unit
+from drrun_steps.service.units import properties, unit
 
 _DEAD_END = (
     pods.POD

@@ -10,48 +10,10 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from drrun.spi import Command, Fact, Reply, sh
-from drrun_steps.service import kubelet, pods
+from drrun_steps.service import pods
+from drrun_steps.service.units import HELD, SHOW, hold_file, properties
 
 Running = Literal["running", "stopped", "missing"]
-
-_SHOW = (
-    pods.POD
-    + kubelet.SHOW
-    + """
-systemctl show -p LoadState,ActiveState,SubState,MainPID,InvocationID "$UNIT" || exit 3
-group=$(systemctl show -p ControlGroup --value "$UNIT")
-[ -n "$group" ] || exit 0
-for root in /sys/fs/cgroup /sys/fs/cgroup/unified /sys/fs/cgroup/systemd; do
-  for list in "$root$group/cgroup.procs" "$root$group"/*/cgroup.procs; do
-    [ -r "$list" ] && sed 's/^/process=/' "$list" 2>/dev/null
-  done
-done
-true
-"""
-)
-_HELD = (
-    pods.POD
-    + kubelet.HELD
-    + '[ -e "$FILE" ] && echo file=yes; systemctl show -p DropInPaths "$UNIT"'
-)
-
-
-def unit(service: str) -> str:
-    """The unit's name: `etcd` means etcd.service, `etcd.socket` stays."""
-    return service if "." in service else f"{service}.service"
-
-
-def hold_file(service: str) -> str:
-    """The drop-in that holds a service stopped. First by name, so that others cannot undo it."""
-    return f"/etc/systemd/system/{unit(service)}.d/00-drrun-hold.conf"
-
-
-def properties(reply: Reply) -> dict[str, str]:
-    """What `systemctl show` printed. Raises ValueError when systemd does not answer."""
-    if reply.exit != 0:
-        raise ValueError(f"systemctl says {reply.complaint!r}: is this host run by systemd?")
-    pairs = (line.partition("=") for line in reply.text.splitlines())
-    return {name: value for name, _, value in pairs}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +30,7 @@ class ServiceState(Fact[Running]):
 
     def ask(self) -> Command:
         """The unit's properties and the processes in its control group."""
-        return sh(_SHOW, **pods.named(self.service))
+        return sh(SHOW, **pods.named(self.service))
 
     def parse(self, reply: Reply) -> Running:
         """Raises ValueError when systemd does not answer."""
@@ -92,7 +54,7 @@ class ServiceReady(Fact[bool]):
 
     def ask(self) -> Command:
         """The unit's properties."""
-        return sh(_SHOW, **pods.named(self.service))
+        return sh(SHOW, **pods.named(self.service))
 
     def parse(self, reply: Reply) -> bool:
         """Raises ValueError when systemd does not answer."""
@@ -112,7 +74,7 @@ class ServiceHeld(Fact[bool]):
 
     def ask(self) -> Command:
         """The file, and whether systemd has read it."""
-        return sh(_HELD, **pods.named(self.service), FILE=hold_file(self.service))
+        return sh(HELD, **pods.named(self.service), FILE=hold_file(self.service))
 
     def parse(self, reply: Reply) -> bool:
         """Raises ValueError when systemd does not answer."""
@@ -133,7 +95,7 @@ class ServiceInstance(Fact[str]):
 
     def ask(self) -> Command:
         """The unit's properties."""
-        return sh(_SHOW, **pods.named(self.service))
+        return sh(SHOW, **pods.named(self.service))
 
     def parse(self, reply: Reply) -> str:
         """Raises ValueError when systemd does not answer."""

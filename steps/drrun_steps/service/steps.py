@@ -26,14 +26,8 @@ from drrun.spi import (
 )
 from drrun_steps.service import kubelet, pods
 from drrun_steps.service.dead_end import ServiceDeadEnd
-from drrun_steps.service.facts import (
-    ServiceHeld,
-    ServiceInstance,
-    ServiceReady,
-    ServiceState,
-    hold_file,
-    unit,
-)
+from drrun_steps.service.facts import ServiceHeld, ServiceInstance, ServiceReady, ServiceState
+from drrun_steps.service.units import hold_file, unit
 
 _HOLD = pods.script(
     "hold it: a drop-in makes every start of a unit fail, a pod's manifest is moved out",

@@ -1,0 +1,48 @@
+"""Units of systemd: their names, the file that holds one, and the questions about one.
+
+The questions are asked of a static pod first, which answers in the same words (`kubelet`).
+"""
+
+from __future__ import annotations
+
+from drrun.spi import Reply
+from drrun_steps.service import kubelet, pods
+
+SHOW = (
+    pods.POD
+    + kubelet.SHOW
+    + """
+systemctl show -p LoadState,ActiveState,SubState,MainPID,InvocationID "$UNIT" || exit 3
+group=$(systemctl show -p ControlGroup --value "$UNIT")
+[ -n "$group" ] || exit 0
+for root in /sys/fs/cgroup /sys/fs/cgroup/unified /sys/fs/cgroup/systemd; do
+  for list in "$root$group/cgroup.procs" "$root$group"/*/cgroup.procs; do
+    [ -r "$list" ] && sed 's/^/process=/' "$list" 2>/dev/null
+  done
+done
+true
+"""
+)
+HELD = (
+    pods.POD
+    + kubelet.HELD
+    + '[ -e "$FILE" ] && echo file=yes; systemctl show -p DropInPaths "$UNIT"'
+)
+
+
+def unit(service: str) -> str:
+    """The unit's name: `etcd` means etcd.service, `etcd.socket` stays."""
+    return service if "." in service else f"{service}.service"
+
+
+def hold_file(service: str) -> str:
+    """The drop-in that holds a service stopped. First by name, so that others cannot undo it."""
+    return f"/etc/systemd/system/{unit(service)}.d/00-drrun-hold.conf"
+
+
+def properties(reply: Reply) -> dict[str, str]:
+    """What `systemctl show` printed. Raises ValueError when systemd does not answer."""
+    if reply.exit != 0:
+        raise ValueError(f"systemctl says {reply.complaint!r}: is this host run by systemd?")
+    pairs = (line.partition("=") for line in reply.text.splitlines())
+    return {name: value for name, _, value in pairs}
