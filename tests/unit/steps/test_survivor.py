@@ -38,7 +38,7 @@ def stopped(revision: int) -> Seen:
     ],
 )
 def test_the_survivor_is_the_one_with_the_greatest_revision(
-    members: list[Seen], host: str, alive: bool
+    members: list[Seen], host: str, *, alive: bool
 ) -> None:
     """Of two that are equally far, the one that answers: its log needs no replay."""
     choice = choose(dict(zip("01234", members, strict=False)), quorum=False)
@@ -54,7 +54,9 @@ def test_the_survivor_is_the_one_with_the_greatest_revision(
         ([_GONE, _GONE, FENCED], False, "no member that can be asked has any data left"),
     ],
 )
-def test_nobody_is_rescued_who_is_not_lost(members: list[Seen], quorum: bool, words: str) -> None:
+def test_nobody_is_rescued_who_is_not_lost(
+    members: list[Seen], words: str, *, quorum: bool
+) -> None:
     """A quorum that answers, or comes back when it is started, is left alone."""
     choice = choose(dict(zip("012", members, strict=True)), quorum=quorum)
     assert words in choice.why
