@@ -31,6 +31,7 @@ from drrun_steps.etcd.measure import Remeasure
 from drrun_steps.etcd.member import Join, Remove
 from drrun_steps.etcd.restore import Install, Prepare, Same
 from drrun_steps.etcd.save import Save
+from drrun_steps.etcd.survivor import SurvivorSave
 from drrun_steps.etcd.upkeep import Defrag, Rolling
 from drrun_steps.kube.steps import LeaseMoves, ReadSecret, ReadyStep
 
@@ -45,6 +46,7 @@ CARRIERS: tuple[Step, ...] = (
     Prepare(**OF_ONE, snapshot="s", initial_cluster="c"),
     Same(**OF_ONE),
     Save(),
+    SurvivorSave(fetch_to="f"),
     Consistent(),
     Disarm(),
     Remeasure(revision=1, bump=1, limit=1),
@@ -189,6 +191,7 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "drrun_inventory: 1\nname: three\nhosts:\n  cp[1-3]:\n  sp[1-2]:\n"
         f"groups:\n  etcd: [{hosts}]\n  control_plane: [{hosts}]\n"
         "  failed: [cp3]\n  leaving: [cp3]\n  new: [sp1]\n  spare: [sp1, sp2]\n"
+        "  bad: [cp2]\n  seed: [cp1]\n  drill: [sp1]\n"
     )
     (tmp_path / "snapshot.db").write_bytes(b"a snapshot")
     monkeypatch.setenv("DRRUN_STATE", str(tmp_path / "state"))
@@ -204,8 +207,11 @@ def test_a_broken_rule_is_refused_at_lint_dry_run_and_run(
     mutant = broken().get(because)
     assert mutant is not None, f"nothing breaks this rule of {reasons()[because]}"
     (folder / "mutant.yaml").write_text(mutant.text)
+    snapshot = ("-e", f"snapshot={folder / 'snapshot.db'}")
     given = {
-        "restore-cluster": ("-e", f"snapshot={folder / 'snapshot.db'}"),
+        "restore-cluster": snapshot,
+        "restore-cluster-seed": snapshot,
+        "backup-drill": snapshot,
         "etcd-grow": ("-e", "role.new=spare"),
     }.get(mutant.runbook, ())
     words = ("mutant.yaml", "-i", "inventory.yaml", *given)

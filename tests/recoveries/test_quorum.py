@@ -126,15 +126,17 @@ def test_a_quorum_that_may_come_back_is_not_rescued(
     """One dead member: a quorum answers. Two stopped with their data: start them. Nothing changed."""
     words = ("etcd-quorum-rescue.yaml", "-e", f"to={tmp_path / 'survivor.db'}", "--no-input")
     rehearsal.each(fresh, KILL, ["cp3"])
-    before = rehearsal.processes(fresh)
     done = operator.drrun(*words, "--yes")
     assert done.returncode == 5, done.stdout + done.stderr
     assert "a quorum of etcd answers" in done.stdout + done.stderr
-    assert rehearsal.processes(fresh) == before
+    assert _unchanged(operator)
     rehearsal.each(fresh, "systemctl stop etcd", ["cp2"])
-    before = rehearsal.processes(fresh)
     done = operator.drrun(*words, "--yes")
     assert done.returncode == 5, done.stdout + done.stderr
     assert "the quorum is not lost for good" in done.stdout + done.stderr
-    assert rehearsal.processes(fresh) == before
-    assert not [e for e in operator.journal(operator.newest()) if e.type == "change.intended"]
+    assert _unchanged(operator)
+
+
+def _unchanged(operator: Operator) -> bool:
+    """The newest run changed nothing; controllers that lose their API end by themselves."""
+    return not [e for e in operator.journal(operator.newest()) if e.type == "change.intended"]

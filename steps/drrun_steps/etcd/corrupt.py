@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from drrun.spi import Command, Effect, Fact, Group, GroupStep, Outputs, Refused, Repeat, Reply
 from drrun_steps.etcd.access import MemberFact, ask_each, overrides
-from drrun_steps.etcd.live import EtcdMembers, EtcdStatus, hash_of
+from drrun_steps.etcd.live import EtcdMembers, EtcdStatus, Status, hash_of
 from drrun_steps.etcd.ruling import config_fact
 
 
@@ -93,7 +93,7 @@ class CorruptProve(GroupStep):
         for name, value in hashes.items():
             group.note(f"{name}: {value or 'does not answer'} at revision {lowest}")
         members = max(len(hosts), self._listed(group))
-        found = odd_ones(hashes, members)
+        found = self._confirmed(group, odd_ones(hashes, members), statuses, lowest, members)
         if found.why:
             raise Refused(
                 f"{found.why}: which one is right cannot be known",
@@ -107,6 +107,31 @@ class CorruptProve(GroupStep):
             "endpoints": [config.client_url for config in configs.values()],
             "odd": list(found.odd),
         }
+
+    def _confirmed(
+        self,
+        group: Group,
+        found: Found,
+        statuses: Mapping[str, Status],
+        lowest: int,
+        members: int,
+    ) -> Found:
+        """Asked again at the lowest revision of those that agree, which the odd ones held down.
+
+        Two that agree up to where a third one stopped may differ above.
+        """
+        wrong = {*found.odd, *found.silent}
+        agreed = [host for host in group.hosts if host.name not in wrong]
+        higher = min((statuses[host.name].revision for host in agreed), default=0)
+        if found.why or higher <= lowest:
+            return found
+        again = ask_each(
+            group, agreed, lambda h: EtcdHash(**overrides(h, self.service), revision=higher)
+        )
+        for name, value in again.items():
+            group.note(f"{name}: {value or 'does not answer'} at revision {higher}")
+        once_more = odd_ones(again, members)
+        return Found((*found.odd, *once_more.odd), found.silent + once_more.silent, once_more.why)
 
     def _judge(self, found: Found, named: set[str]) -> None:
         wrong = sorted({*found.odd, *found.silent})
