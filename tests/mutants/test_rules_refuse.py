@@ -75,6 +75,7 @@ def _types() -> Iterator[type[Step]]:
         yield registry._module(uses)[0][uses]
 
 
+@cache
 def reasons() -> dict[str, str]:
     """Why -> who says so: of each rule that stock step types and runbooks carry."""
     found = {d.because: step.uses for step in CARRIERS for d in step.rules()}
