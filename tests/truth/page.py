@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.truth.scenarios import SCENARIOS
+from tests.truth.scenarios import PENDING, SCENARIOS
 from tests.truth.seen import GENERATED, seen
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "truth.md"
@@ -43,7 +43,8 @@ def line() -> str:
     """The last line of `make truth`: runs on real hosts, and nothing else."""
     lab = [figures for name, figures in seen().items() if name in SCENARIOS]
     kept, told = sum(f["kept"] for f in lab), sum(f["predicted"] for f in lab)
-    return f"truth: {kept} of {told} changes as predicted"
+    apart = f"; not compared yet: {', '.join(PENDING)}" if PENDING else ""
+    return f"truth: {kept} of {told} changes as predicted{apart}"
 
 
 def page() -> str:

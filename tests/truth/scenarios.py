@@ -53,6 +53,12 @@ class Scenario:
         return {name: value.format(folder=folder) for name, value in self.inputs.items()}
 
 
+PENDING = (
+    *("apiserver-etcd-servers", "backup-drill", "control-plane-restart"),
+    *("etcd-corrupt-member", "etcd-quorum-rescue", "restore-cluster-seed"),
+)
+"""Stock runbooks that nobody has compared yet: told by name wherever the figure is told."""
+
 SCENARIOS: Mapping[str, Scenario] = {
     "etcd-preflight": Scenario("healthy", {}),
     "etcd-backup": Scenario("healthy", {"to": "{folder}/saved.db"}),

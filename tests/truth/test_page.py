@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.truth.page import PAGE, page
+from tests.truth.scenarios import PENDING
 from tests.truth.seen import GENERATED, seen
 from tests.truth.test_generated import WHOLE
 
@@ -17,9 +18,9 @@ def test_the_page_is_what_was_seen() -> None:
     assert PAGE.read_text() == page(), "python -m tests.truth.page writes it"
 
 
-@pytest.mark.parametrize("name", RUNBOOKS)
+@pytest.mark.parametrize("name", sorted(set(RUNBOOKS) - set(PENDING)))
 def test_every_stock_runbook_has_its_row(name: str) -> None:
-    """Each was run on real hosts, and every sure change was made as it was told."""
+    """Each was run on real hosts, and every sure change was made as it was told; or it is named as pending."""
     figures = seen()[name]
     assert f"| {name} |" in PAGE.read_text()
     assert figures["kept"] == figures["predicted"]
