@@ -28,10 +28,10 @@ inputs:
   gate: {required: true, help: What the second word waits for}
   code: {type: int, default: 0, help: How the third one ends}
 steps:
-  - {id: one, hosts: controller, uses: fire.once, with: {file: "{{ inputs.file }}", word: one}}
-  - {id: two, hosts: controller, uses: fire.once, with: {file: "{{ inputs.file }}", word: two, gate: "{{ inputs.gate }}"}}
-  - {id: three, hosts: controller, uses: fire.once, with: {file: "{{ inputs.file }}", word: three, code: "{{ inputs.code }}"}}
-  - {id: four, hosts: controller, uses: fire.once, with: {file: "{{ inputs.file }}", word: four}}
+  - {id: one, hosts: controller, uses: fire.once, on_unknown: ask, with: {file: "{{ inputs.file }}", word: one}}
+  - {id: two, hosts: controller, uses: fire.once, on_unknown: ask, with: {file: "{{ inputs.file }}", word: two, gate: "{{ inputs.gate }}"}}
+  - {id: three, hosts: controller, uses: fire.once, on_unknown: ask, with: {file: "{{ inputs.file }}", word: three, code: "{{ inputs.code }}"}}
+  - {id: four, hosts: controller, uses: fire.once, on_unknown: ask, with: {file: "{{ inputs.file }}", word: four}}
 """
 INVENTORY = """\
 drrun_inventory: 1
@@ -41,6 +41,8 @@ hosts:
 groups:
   all: [here]
 """
+HEARD = ("env", "--default-signal=INT,HUP")
+"""Signals are as at a terminal, whatever whoever runs the tests has put aside."""
 PATIENCE = 120.0
 """Seconds after which what a test waits for will not come any more."""
 
@@ -86,8 +88,7 @@ class Fire:
 
     def words(self, *words: str) -> list[str]:
         """A command line."""
-        heard = ["env", "--default-signal=INT,HUP"]  # as at a terminal, however the tests are run
-        return [*heard, sys.executable, "-m", "tests.fire.drive", *words]
+        return [sys.executable, "-m", "tests.fire.drive", *words]
 
     def runbook(self, *more: str) -> list[str]:
         """The command line that starts the run."""
@@ -100,14 +101,14 @@ class Fire:
         """A process, which the test's end takes down."""
         given: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE}
         given |= {"stderr": subprocess.PIPE, "cwd": ROOT, "env": self.env()}
-        process = subprocess.Popen(words, **(given | more))
+        process = subprocess.Popen([*HEARD, *words], **(given | more))
         self.started.append(process)
         return process
 
     def do(self, words: list[str]) -> subprocess.CompletedProcess[str]:
         """A process from its start to its end."""
         return subprocess.run(
-            words,
+            [*HEARD, *words],
             cwd=ROOT,
             env=self.env(),
             stdin=subprocess.DEVNULL,

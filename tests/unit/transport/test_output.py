@@ -47,7 +47,7 @@ def _site(place: Site, tmp_path: Path) -> Site:
 
 def script(text: str, **more: Any) -> Mapping[str, Any]:
     """A step that runs a script."""
-    return {"uses": "script", "with": {"script": text, **more}}
+    return {"uses": "script", "on_unknown": "ask", "with": {"script": text, **more}}
 
 
 def block(site: Site, size: int) -> tuple[Path, bytes]:
@@ -284,7 +284,11 @@ def test_nothing_from_a_host_moves_the_cursor(site: Site) -> None:
 
 def test_a_value_with_a_nul_byte_is_refused(site: Site) -> None:
     """Binary output may be kept, but no command can be given it: refused before anything is sent."""
-    give = {"uses": "command", "with": {"argv": ["echo", "{{ steps.s1.outputs.stdout }}"]}}
+    give = {
+        "uses": "command",
+        "on_unknown": "ask",
+        "with": {"argv": ["echo", "{{ steps.s1.outputs.stdout }}"]},
+    }
     said = site.drrun(site.steps(script("printf 'a\\000b'"), give), "--yes")
     assert said.code == 1, said.err
     assert "NUL byte" in said.err
@@ -304,7 +308,7 @@ def test_a_command_of_200_kilobytes(site: Site, hosts: str) -> None:
     book = site.steps(
         script(f"v={filler}\necho ${{#v}}"),
         script(f"{lines}\necho done"),
-        {"uses": "command", "with": {"argv": ["echo", *words]}},
+        {"uses": "command", "on_unknown": "ask", "with": {"argv": ["echo", *words]}},
         script(f"touch {site.folder}/made", check_script=f": {filler}\ntest -e {site.folder}/made"),
         script("printenv V | wc -c", env={"V": "x" * 131_000}),
         {"uses": "file", "with": {"path": str(file), "content": filler}},
