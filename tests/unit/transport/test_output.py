@@ -239,6 +239,7 @@ def test_the_same_token_twice(site: Site) -> None:
         assert line.launch(again).state is JobState.FENCED  # the run gave the host back
         line.fence(site.run.name, 9, "tests")
         report = line.launch(again)
+        line.release(site.run.name, 9)
     finally:
         line.close()
     assert (report.state, report.code) == (JobState.EXITED, 0)
