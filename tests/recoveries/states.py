@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 
 from drrun_lab import Lab, rehearsal
+from drrun_lab.waiting import until
 
 MEMBERS = ["cp1", "cp2", "cp3"]
+LOST = ["cp2", "cp3"]
+QUIET = "systemctl stop kube-apiserver kube-controller-manager kube-scheduler"
 QUOTA = 24 * 1024**2
 
 
@@ -58,3 +61,77 @@ def is_full_of_holes(lab: Lab) -> None:
     ask = f"{rehearsal.ETCDCTL} endpoint status -w json"
     revision = json.loads(lab.ssh("cp1", ask).stdout)[0]["Status"]["header"]["revision"]
     lab.ssh("cp1", f"{rehearsal.ETCDCTL} compact --physical {revision}")
+
+
+def dies_for_good(lab: Lab) -> None:
+    """Two of three members are killed and wiped: no quorum comes back by itself."""
+    script = "systemctl kill -s KILL etcd; systemctl stop etcd; rm -rf /var/lib/etcd/member"
+    rehearsal.each(lab, script, LOST)
+
+
+def knows_one_member(lab: Lab) -> None:
+    """Every API server was told of cp1's etcd alone, as by a hand that forgot the others."""
+    script = (
+        "sed -i 's,--etcd-servers=[^ \\\\]*,--etcd-servers={},' "
+        "$(systemctl show --value -p FragmentPath kube-apiserver)"
+    )
+    only = script.format(urls(lab, "cp1"))
+    rehearsal.each(
+        lab, f"{only}; systemctl daemon-reload; systemctl restart kube-apiserver", MEMBERS
+    )
+    lab.wait_ready()
+
+
+def urls(lab: Lab, *names: str) -> str:
+    """The client URLs of hosts, in order of text."""
+    return ",".join(sorted(f"https://{lab.layout.host(name).address}:2379" for name in names))
+
+
+# -- members that differ ----------------------------------------------------------------------
+
+
+def diverges(lab: Lab, bad: str) -> None:
+    """One member holds a key that the others do not, and all call themselves healthy."""
+    rehearsal.each(lab, QUIET, MEMBERS)
+    good = saved(lab, "good")
+    put(lab, f"/only/{bad}")
+    restore_each(lab, {**dict.fromkeys(MEMBERS, good), bad: saved(lab, "bad")})
+    rehearsal.each(lab, QUIET.replace("stop", "start"), MEMBERS)
+    lab.wait_ready()
+
+
+def restore_each(lab: Lab, snapshots: dict[str, str]) -> None:
+    """By hand, as a hurried operator does: each host from a snapshot of its own, one token for all."""
+    cluster = ",".join(f"{h.name}=https://{h.address}:2380" for h in lab.layout.members)
+    rehearsal.each(lab, "systemctl stop etcd", MEMBERS)
+    for host in lab.layout.members:
+        content = lab.ssh("cp1", f"base64 {snapshots[host.name]}").stdout
+        lab.ssh(host.name, "base64 -d >/root/restore.db", stdin=content)
+        script = (
+            "mv /var/lib/etcd /var/lib/etcd.before\n"
+            "T=$(command -v etcdutl || command -v etcdctl); ETCDCTL_API=3 $T snapshot restore /root/restore.db "
+            f"--name {host.name} --initial-cluster {cluster} --initial-cluster-token same "
+            f"--initial-advertise-peer-urls https://{host.address}:2380 --data-dir /var/lib/etcd\n"
+            "chown -R etcd:etcd /var/lib/etcd && chmod 700 /var/lib/etcd"
+        )
+        rehearsal.each(lab, f"set -e\n{script}", [host.name])
+    rehearsal.each(lab, "systemctl start --no-block etcd", MEMBERS)
+    until(lambda: healthy(lab), timeout=60, awaiting="all members to call themselves healthy")
+
+
+def healthy(lab: Lab) -> bool:
+    """What `etcdctl endpoint health --cluster` says of all of them."""
+    told = lab.ssh("cp1", f"{rehearsal.ETCDCTL} endpoint health --cluster 2>&1")
+    return told.returncode == 0 and told.stdout.count("is healthy") == 3
+
+
+def saved(lab: Lab, name: str) -> str:
+    """A snapshot on cp1, by hand, and its path."""
+    path = f"/root/{name}.db"
+    rehearsal.each(lab, f"rm -f {path}; {rehearsal.ETCDCTL} snapshot save {path}", ["cp1"])
+    return path
+
+
+def put(lab: Lab, key: str) -> None:
+    """One key, written through cp1."""
+    rehearsal.each(lab, f"{rehearsal.ETCDCTL} put {key} value", ["cp1"])

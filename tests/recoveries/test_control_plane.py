@@ -9,10 +9,10 @@ from drrun_lab.operator import Operator
 from drrun_lab.prober import Prober
 
 from .conftest import Matrix
-from .test_members import servers, urls
+from .states import MEMBERS, knows_one_member, urls
+from .test_members import servers
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
-MEMBERS = ["cp1", "cp2", "cp3"]
 KUBE = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 
 
@@ -54,12 +54,7 @@ def test_every_api_server_is_told_of_the_members_there_are(
     fresh: Lab, operator: Operator, matrix: Matrix
 ) -> None:
     """Servers that know cp1 alone are told of all three; a second run changes nothing."""
-    script = "sed -i 's,--etcd-servers=[^ \\\\]*,--etcd-servers={},' $(systemctl show --value -p FragmentPath kube-apiserver)"
-    only = script.format(urls(fresh, "cp1"))
-    rehearsal.each(
-        fresh, f"{only}; systemctl daemon-reload; systemctl restart kube-apiserver", MEMBERS
-    )
-    fresh.wait_ready()
+    knows_one_member(fresh)
     assert servers(fresh) == {urls(fresh, "cp1")}
     with matrix.cell("tell every API server of all members", fresh) as remarks:
         with Prober(fresh) as prober:

@@ -11,7 +11,7 @@ from drrun_lab.operator import Operator
 from drrun_lab.prober import Prober
 
 from .conftest import Matrix
-from .states import dies, dies_with_its_data
+from .states import dies, dies_with_its_data, urls
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
@@ -28,11 +28,6 @@ def servers(lab: Lab) -> set[str]:
     script = "systemctl show -p ExecStart --value kube-apiserver | grep -o 'etcd-servers=[^ ]*'"
     told = rehearsal.each(lab, script, [host.name for host in lab.layout.members])
     return {",".join(sorted(text.strip().partition("=")[2].split(","))) for text in told.values()}
-
-
-def urls(lab: Lab, *names: str) -> str:
-    """The client URLs of hosts, in order of text."""
-    return ",".join(sorted(f"https://{lab.layout.host(name).address}:2379" for name in names))
 
 
 def test_a_dead_member_is_replaced_by_another_host(

@@ -15,11 +15,9 @@ from drrun_lab.prober import Prober
 from drrun_lab.waiting import until
 
 from .conftest import Matrix
+from .states import LOST, MEMBERS, dies_for_good, dies_with_its_data
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
-MEMBERS = ["cp1", "cp2", "cp3"]
-LOST = ["cp2", "cp3"]
-KILL = "systemctl kill -s KILL etcd; systemctl stop etcd; rm -rf /var/lib/etcd/member"
 
 
 def listed(lab: Lab) -> list[str]:
@@ -43,7 +41,7 @@ def test_two_of_three_are_wiped_and_every_acknowledged_key_is_there(
                 timeout=60,
                 awaiting="writes",
             )
-            rehearsal.each(fresh, KILL, LOST)
+            dies_for_good(fresh)
             taken = [w for w in prober.writes if w.taken]
             done = operator.drrun(
                 *("etcd-quorum-rescue.yaml", "-e", f"to={tmp_path / 'survivor.db'}"),
@@ -125,7 +123,7 @@ def test_a_quorum_that_may_come_back_is_not_rescued(
 ) -> None:
     """One dead member: a quorum answers. Two stopped with their data: start them. Nothing changed."""
     words = ("etcd-quorum-rescue.yaml", "-e", f"to={tmp_path / 'survivor.db'}", "--no-input")
-    rehearsal.each(fresh, KILL, ["cp3"])
+    dies_with_its_data(fresh, "cp3")
     done = operator.drrun(*words, "--yes")
     assert done.returncode == 5, done.stdout + done.stderr
     assert "a quorum of etcd answers" in done.stdout + done.stderr

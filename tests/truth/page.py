@@ -43,7 +43,7 @@ def line() -> str:
     """The last line of `make truth`: runs on real hosts, and nothing else."""
     lab = [figures for name, figures in seen().items() if name in SCENARIOS]
     kept, told = sum(f["kept"] for f in lab), sum(f["predicted"] for f in lab)
-    apart = f"; not compared yet: {', '.join(PENDING)}" if PENDING else ""
+    apart = f"; not yet compared: {', '.join(sorted(PENDING))}" if PENDING else ""
     return f"truth: {kept} of {told} changes as predicted{apart}"
 
 
@@ -56,6 +56,8 @@ def page() -> str:
         if name in known
     ]
     lines = [HEAD, "## Stock runbooks on real hosts", "", _head(), *rows, "", f"`{line()}`", ""]
+    lines += [f"* not yet compared: {name}: {why}" for name, why in sorted(PENDING.items())]
+    lines += [""] if PENDING else []
     lines += ["## Generated runbooks", "", GENERATED_HEAD, _head()]
     if GENERATED in known:
         figures = known[GENERATED]

@@ -6,7 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.recoveries.states import dies_with_its_data, is_full_of_holes, runs_out_of_space
+from tests.recoveries.states import (
+    dies_for_good,
+    dies_with_its_data,
+    diverges,
+    is_full_of_holes,
+    knows_one_member,
+    runs_out_of_space,
+)
 
 from drrun.errors import LabError
 from drrun_lab import Lab, rehearsal
@@ -19,10 +26,15 @@ def _nothing(_lab: Lab, _operator: Operator, _folder: Path) -> None:
     """A healthy cluster."""
 
 
-def _saved_then_destroyed(lab: Lab, operator: Operator, folder: Path) -> None:
-    """A snapshot was saved, more was written, then everything is lost."""
+def _saved(lab: Lab, operator: Operator, folder: Path) -> None:
+    """Objects were written, and a snapshot was saved."""
     rehearsal.write_objects(lab, "before", 20)
     _must(operator, "etcd-backup.yaml", "-e", f"to={folder}/snapshot.db")
+
+
+def _saved_then_destroyed(lab: Lab, operator: Operator, folder: Path) -> None:
+    """A snapshot was saved, more was written, then everything is lost."""
+    _saved(lab, operator, folder)
     rehearsal.write_objects(lab, "after", 10)
     rehearsal.destroy(lab)
 
@@ -53,11 +65,15 @@ class Scenario:
         return {name: value.format(folder=folder) for name, value in self.inputs.items()}
 
 
-PENDING = (
-    *("apiserver-etcd-servers", "backup-drill", "control-plane-restart"),
-    *("etcd-corrupt-member", "etcd-quorum-rescue", "restore-cluster-seed"),
-)
-"""Stock runbooks that nobody has compared yet: told by name wherever the figure is told."""
+PENDING: Mapping[str, str] = {
+    "etcd-corrupt-member": "its dry-run is refused on a cluster that a run repairs: who leads once "
+    "the bad member is stopped, and so whom the backup is taken from, only the run can see",
+    "etcd-quorum-rescue": "its dry-run ended in exit 70: a revision that only the run gives was "
+    "subtracted from",
+    "restore-cluster-seed": "7 of 53 told changes were not made as told: the seats of members were "
+    "told as read before the restore",
+}
+"""Stock runbooks without figures, and why: told by name wherever the figure is told."""
 
 SCENARIOS: Mapping[str, Scenario] = {
     "etcd-preflight": Scenario("healthy", {}),
@@ -86,6 +102,32 @@ SCENARIOS: Mapping[str, Scenario] = {
         "alarm NOSPACE raised by real writes",
         {},
         lambda lab, _operator, _folder: runs_out_of_space(lab),
+    ),
+    "etcd-quorum-rescue": Scenario(
+        "cp2 and cp3 killed and wiped, cp1 alive without a quorum",
+        {"to": "{folder}/survivor.db"},
+        lambda lab, _operator, _folder: dies_for_good(lab),
+    ),
+    "etcd-corrupt-member": Scenario(
+        "cp2 restored from another snapshot than the others; all healthy",
+        {"role.bad": "cp2"},
+        lambda lab, _operator, _folder: diverges(lab, "cp2"),
+    ),
+    "restore-cluster-seed": Scenario(
+        "every member killed, two wiped, one overwritten with noise",
+        {"snapshot": "{folder}/snapshot.db", "role.seed": "cp1", "accept_unreadable": "cp3"},
+        _saved_then_destroyed,
+    ),
+    "backup-drill": Scenario(
+        "healthy; the drill is on cp1, beside its live etcd",
+        {"snapshot": "{folder}/snapshot.db", "role.drill": "cp1"},
+        _saved,
+    ),
+    "control-plane-restart": Scenario("healthy", {}),
+    "apiserver-etcd-servers": Scenario(
+        "every API server knows cp1's etcd alone",
+        {},
+        lambda lab, _operator, _folder: knows_one_member(lab),
     ),
 }
 """Runbook -> its scenario. A test fails by name for a stock runbook that has none."""
