@@ -162,7 +162,12 @@ class NotKnown:
         raise NotKnownError(f"known after {self.origin}")
 
     __bool__ = __str__ = __int__ = __float__ = __len__ = __iter__ = __contains__ = _look
-    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __format__ = __add__ = _look
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __format__ = _look
+    # From either side: `5 - hole` asks the hole, and a TypeError would be taken for a bug.
+    __add__ = __sub__ = __mul__ = __truediv__ = __floordiv__ = __mod__ = __divmod__ = _look
+    __radd__ = __rsub__ = __rmul__ = __rtruediv__ = __rfloordiv__ = __rmod__ = __rdivmod__ = _look
+    __and__ = __or__ = __xor__ = __rand__ = __ror__ = __rxor__ = __lshift__ = __rshift__ = _look
+    __neg__ = __abs__ = __round__ = __index__ = __fspath__ = __reversed__ = _look
     __hash__ = _look  # a fact about something not known is no key either
 
     def __repr__(self) -> str:

@@ -190,8 +190,8 @@ class EtcdSeat(MemberFact[Seat]):
     peer: str = ""
 
     def about(self) -> tuple[str, ...]:
-        """This seat alone: what happens to another member leaves it as it is."""
-        return (f"@seat:{self.peer}",)
+        """This seat, whatever happens to another member; and all seats, which a restore deals anew."""
+        return (f"@seat:{self.peer}", f"@seats:{self.service}")
 
     def ask(self) -> Command:
         """The member list."""

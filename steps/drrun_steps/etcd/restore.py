@@ -274,7 +274,7 @@ class Install(_Member):
                 "install",
                 sh(INSTALL, **place.environment(), OWNER=plan.owner),
                 sets={fact: self._sealed("installed")},
-                touches=("etcd-data", f"@{self.service}"),
+                touches=("etcd-data", f"@{self.service}", f"@seats:{self.service}"),
                 repeat=Repeat.CHECK,
                 timeout="5m",
             )
@@ -289,7 +289,7 @@ class Install(_Member):
                 "swap-back",
                 sh(SWAP_BACK, **place.environment()),
                 sets={staged(place): self._sealed("staged")},
-                touches=("etcd-data", f"@{self.service}"),
+                touches=("etcd-data", f"@{self.service}", f"@seats:{self.service}"),
                 repeat=Repeat.CHECK,
                 timeout="5m",
             )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -309,3 +311,23 @@ def test_code_is_never_rendered() -> None:
     assert not needs_run(value)
     assert list(issues(value)) == []
     assert render(value, NAMES) == {**value, "say": "/a b"}
+
+
+@pytest.mark.parametrize(
+    "reckon",
+    [
+        pytest.param(lambda hole: 5 - hole, id="5 - hole"),
+        pytest.param(lambda hole: hole - 5, id="hole - 5"),
+        pytest.param(lambda hole: 5 + hole, id="5 + hole"),
+        pytest.param(lambda hole: 2 * hole, id="2 * hole"),
+        pytest.param(lambda hole: hole // 10, id="hole // 10"),
+        pytest.param(lambda hole: hole >> 20, id="hole >> 20"),
+        pytest.param(lambda hole: -hole, id="-hole"),
+        pytest.param(lambda hole: range(3)[hole], id="index"),
+        pytest.param(Path, id="path"),
+    ],
+)
+def test_reckoning_with_a_hole_is_looking_at_it(reckon: Callable[[Any], object]) -> None:
+    """From either side: the unit's prediction ends, and no TypeError is taken for a bug of drrun."""
+    with pytest.raises(NotKnownError, match="stage"):
+        reckon(HOLE)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 
+from drrun.execute.forecast import Overlay
 from drrun.spi import Reply
+from drrun.values import HostName, NotKnown
 from drrun_steps.etcd.config import Config
 from drrun_steps.etcd.live import Member
 from drrun_steps.etcd.membership import (
@@ -138,3 +140,19 @@ def test_a_seat_is_absent_only_when_somebody_says_so() -> None:
     listed["members"] = [_entry(1)]
     assert seat.parse(Reply(0, json.dumps(listed).encode(), b"")) == "absent"
     assert seat.parse(Reply(1, b"", b"Error: deadline")) == "not known"
+
+
+def test_a_restore_deals_all_seats_anew_and_a_change_of_another_member_none() -> None:
+    """What a dead cluster said of a seat before a restore is not told as what holds after it."""
+    seat, other = EtcdSeat(peer="https://10.0.0.2:2380"), EtcdSeat(peer="https://10.0.0.3:2380")
+    cp1, cp2 = HostName("cp1"), HostName("cp2")
+    overlay = Overlay()
+    overlay.set(cp1, other, "learner")
+    overlay.touch(cp1, ("@members:etcd", "@etcd"), "join.add-cp3")
+    assert overlay.get(cp2, seat) == (False, None)
+    assert overlay.get(cp1, other) == (True, "learner")
+    overlay.touch(cp1, ("etcd-data", "@etcd", "@seats:etcd"), "install.install")
+    for host, fact in ((cp1, other), (cp2, seat)):
+        known, value = overlay.get(host, fact)
+        assert known
+        assert isinstance(value, NotKnown)

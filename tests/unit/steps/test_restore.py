@@ -23,6 +23,7 @@ from drrun_steps.etcd.live import (
     Status,
 )
 from drrun_steps.etcd.measure import Measure, Remeasure
+from drrun_steps.etcd.membership import EtcdSeat
 from drrun_steps.etcd.place import EtcdStaged, Staged
 from drrun_steps.etcd.restore import Install, Prepare, Same
 from drrun_steps.etcd.ruling import VerdictStep
@@ -94,6 +95,10 @@ def test_install_swaps_what_was_staged_from_this_snapshot() -> None:
     outputs = Install(**_COMMON).run(host)
     assert host.change_names == ["install"]
     assert "etcd-data" in host.changes[0].touches
+    # Whoever is told a member's seat behind this is told no seat of the cluster of before.
+    assert not set(EtcdSeat(peer="https://10.0.0.2:2380").about()).isdisjoint(
+        host.changes[0].touches
+    )
     assert outputs == {"kept": "/var/lib/etcd.old-r-test"}
 
 
