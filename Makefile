@@ -69,7 +69,7 @@ test-sshd: setup ## The transports against a real OpenSSH server on loopback
 ifdef ROOT
 test-lab: setup ## Recoveries on real hosts (root)
 	@$(BIN)/drrun lab build
-	@$(PYTEST) -q -s --durations=15 -m 'lab and not faults' $(LAB_TESTS)
+	@$(PYTEST) -q -s --durations=15 -m 'lab and not faults and not kubeadm' $(LAB_TESTS)
 else
 test-lab: setup
 	@echo "skipped: tests/lab boots real hosts with systemd-nspawn, which needs root (sudo make test)"
@@ -88,7 +88,7 @@ test-crash: setup ## Kill drrun at every point of a run on real hosts (root, lon
 # Half an hour: every stock recovery on real clusters, with each line of etcd. Writes the matrix.
 test-recoveries: setup ## Every recovery on real clusters, with a matrix (root, long)
 	@$(BIN)/drrun lab build
-	@DRRUN_WRITE_RECOVERIES=1 $(PYTEST) -q -s tests/recoveries
+	@DRRUN_WRITE_RECOVERIES=1 $(PYTEST) -q -s tests/recoveries $(LAB_TESTS)/test_kubeadm.py
 
 test-chaos: setup ## Kill launchers, supervisors and commands at random, 200 times a shell (some minutes)
 	@DRRUN_CHAOS_KILLS=200 $(PYTEST) -q -s tests/unit/transport/test_agent_chaos.py

@@ -16,7 +16,7 @@ from drrun_lab.rehearsal import each
 
 from .test_recovery import made, predicted
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.lab, pytest.mark.kubeadm, pytest.mark.timeout(1800)]
 
 NAME = "test-kubeadm"
 BY_HAND = "17 s with kubelet and containers stopped, 21 s with manifests moved; units 17 s"
