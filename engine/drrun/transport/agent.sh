@@ -6,7 +6,8 @@
 #
 # Rule 1: what decides is mkdir(2) and link(2), never a look before a leap.
 # Rule 2: a process is known by boot id, pid and start time; a pid alone is nobody.
-# Rule 3: no child may inherit descriptor 9: it closes when the supervisor dies, however it dies.
+# Rule 3: no child may inherit descriptor 9: it is open while a supervisor works, and closes with it.
+# Rule 4: starting a program costs more than all else here: `test`, `read` and `printf` do what they can.
 set -u; umask 077
 case :$PATH: in *:/usr/sbin:*) ;; *) PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin ;; esac
 UNIT=512
@@ -85,10 +86,12 @@ end_group() { # pid tenths: TERM, that long, KILL. The group is watched all the 
   done
 }
 
-# ---- the supervisor: its own session, one a job; it stops reading before the agent's part --------
+# ---- supervisors: a session of their own, one job after the other; they do not read on from here ----
+#
+# 0: orders, 3 and 4: what the job wrote to 5 and 6, 7: the agent's bell, 8: the other end of 9.
 
 drain() { # stream: neither a full disk nor a flood may hurt the command that writes
-  exec 3<&- 4<&- 5>&- 6>&- 7>&- 9>&-
+  exec 3<&- 4<&- 5>&- 6>&- 7>&- 8<&- 9>&-
   ulimit -f "$((CAP / UNIT))"
   trap '' XFSZ
   cat >>"$J/$1" && exit
@@ -96,7 +99,7 @@ drain() { # stream: neither a full disk nor a flood may hurt the command that wr
 }
 
 watchdog() { # milliseconds: ends the job's group even when nobody asks any more
-  exec 3<&- 4<&- 5>&- 6>&- 7>&- 9>&-
+  exec 3<&- 4<&- 5>&- 6>&- 7>&- 8<&- 9>&-
   late= before=$! tries=100
   # USR1: a TERM that came before this line would be lost in the trap that the supervisor had.
   # `$!`, not a name of ours: it may come between the start of the sleep and the next command.
@@ -121,7 +124,7 @@ watchdog() { # milliseconds: ends the job's group even when nobody asks any more
 
 become() { # the command's process: says who it is, for pid and start time outlive an exec
   trap - TERM INT HUP
-  exec 3<&- 4<&- 5>&- 6>&- 7>&- 9>&-
+  exec 3<&- 4<&- 5>&- 6>&- 7>&- 8<&- 9>&-
   born self
   # O_EXCL: who finds our supervisor dead and this file missing takes the name: then we never begin.
   set -C
@@ -132,21 +135,24 @@ become() { # the command's process: says who it is, for pid and start time outli
 }
 
 drained() { # CUT (1: out, 2: err), HELD: waits two seconds at most: a daemon may keep the stdout
-  tries=0 clock= CUT=0 HELD=0 bit=0
+  tries=0 clock= CUT=0 HELD=0 bit=0 # what is not read to its end here spoils the pipes for the next job
   # An ended one has no descriptors. Mostly both end at once, and a look costs less than a clock.
   while [ -e "/proc/$1/fd/0" ] || [ -e "/proc/$2/fd/0" ]; do
     tries=$((tries + 1))
     [ "$tries" -ge 60 ] || continue
     trap HELD=1 USR1 # rung again and again: one that comes just before `wait` is lost
-    { sleep 2; while alive $$ "$SINCE" && kill -USR1 $$; do nap; done; } 7>&- 9>&- &
+    { sleep 2; while alive $$ "$SINCE" && kill -USR1 $$; do nap; done; } \
+      </dev/null 3<&- 4<&- 7>&- 8<&- 9>&- &
     clock=$!; break
   done
   for one; do bit=$((bit + 1)); while [ "$HELD" = 0 ]; do
     wait "$one"
     case $? in 0) break ;; 1) CUT=$((CUT | bit)) && break ;; esac
-    [ -e "/proc/$one/fd/0" ] || { CUT=$((CUT | bit)); break; } # somebody killed it
+    [ -e "/proc/$one/fd/0" ] || { CUT=$((CUT | bit)) LAST=1; break; } # somebody killed it
   done; done
-  [ -z "$clock" ] || { trap '' USR1; kill -KILL "$clock"; marked; } # a held drain tells no code
+  [ "$HELD" = 0 ] || LAST=1
+  # A held drain tells no code. The next command gets USR1 as we had it, when nobody can send it any more.
+  [ -z "$clock" ] || { trap '' USR1; kill -KILL "$clock"; wait "$clock"; trap - USR1; marked; }
 }
 
 dismiss() { # LATE: whether the watchdog ended the job; it ends with it
@@ -163,47 +169,56 @@ finish() { # code: drained first, then the exit written where the disk already g
   [ ! -s "$J/out" ] || out=$(wc -c <"$J/out")
   [ ! -s "$J/err" ] || err=$(wc -c <"$J/err")
   # A disk that refuses leaves no exit: lost is true, a code that was never written is not.
-  printf '%s %s %s %s %s %s\n' "$1" "$((out))" "$((err))" "$CUT" "$late" "$HELD" 1<>"$J/reserve" &&
-    ln "$J/reserve" "$J/exit"
-  echo "$token over" >&7
+  printf '%s %s %s %s %s %s\n' "$1" "$((out))" "$((err))" "$CUT" "$late" "$HELD" 1<>"$J/exit" || LAST=1
+  echo "$token ${LAST:+last }over" >&7
   exec 9>&-
-  settle "$J/reserve" "$J"
+  settle "$J/exit"
+  [ -z "$LAST" ] || exit 0
 }
 
 refrain() { # [why]: the job does not begin; whoever waits is told
   # What could not be kept must not read as begun; the space kept for an exit is enough to say so.
-  [ -z "${1:-}" ] || { rm -f "$J/start" "$J/reserve" "$J/cmd"; publish "$J/start" "abandoned $1"; }
-  echo "$token over"
+  [ -z "${1:-}" ] || { rm -f "$J/start" "$J/exit" "$J/cmd"; publish "$J/start" "abandoned $1"; }
+  echo "$token last over" >&7
   exit 3
 }
 
-sup() { # base run token epoch timeout-ms durable cap sync session shell boot utc
-  B=$1 R=$1/$2 J=$1/$2/$3 token=$3 epoch=$4 late=$5 DURABLE=$6 CAP=$7 SYNC=$8 SESSION=$9; shift 9
-  SH=$1 FAKE_BOOT=$2 UTC=${3:-} NONCE=sup count=0 dog=
-  exec 2>/dev/null; cd /
-  trap : TERM INT; trap '' HUP
-  boot
+supervise() { # one job
   outranked "$epoch" && { publish "$J/start" "abandoned fenced"; refrain; }
-  born self
-  SINCE=$BORN
-  exec 9<>"$J/done" # before `start`, or whoever waits on it would take us for dead
+  exec 9>/proc/self/fd/8 # before `start`, or whoever waits on it would take us for dead
   # Losing this link means that somebody abandoned the job: it must not begin.
   publish "$J/start" "$BOOT $$ $SINCE $epoch $UTC" || { [ -e "$J/start" ] && refrain || refrain disk; }
-  settle "$J/cmd" "$J/reserve" "$J/start" "$J" "$R" || refrain disk
-  echo "$token begins"; exec 7>&1 >/dev/null
-  # Opened here, both ends, before anything can write: no opening blocks, no byte is lost.
-  exec 8<>"$J/o" 3<"$J/o" 5>"$J/o" 8>&-
-  exec 8<>"$J/e" 4<"$J/e" 6>"$J/e" 8>&-
+  settle "$J/cmd" "$J/exit" "$J/start" "$J" "$R" || refrain disk
+  echo "$token begins" >&7
+  exec 5>/proc/self/fd/3 6>/proc/self/fd/4
   drain out <&3 & outs=$!
   drain err <&4 & errs=$!
-  become </dev/null >&5 2>&6 & child=$!
-  exec 3<&- 4<&- 5>&- 6>&-
-  [ "$late" = 0 ] || { watchdog "$late" & dog=$!; }
-  while wait "$child"; code=$?; ours "$child"; do :; done # a trapped signal ends `wait` early
+  [ "$late" = 0 ] || { watchdog "$late" </dev/null & dog=$!; }
+  # Waited for at once, so that the shell does not make it deaf to INT and QUIT, as it does with `&`.
+  ( become ) </dev/null >&5 2>&6
+  code=$?
+  exec 5>&- 6>&-
   dismiss
   # Who could not say who it is did not begin: nobody could have ended it.
-  read -r where rest <"$J/child" && [ "$where" = "$BOOT" ] || refrain disk >&7
+  read -r where rest <"$J/child" && [ "$where" = "$BOOT" ] || refrain disk
   finish "$code"
+}
+
+sup() { # base pipes sync session shell boot: until its agent is gone, or it has seen something odd
+  B=$1 P=$2 SYNC=$3 SESSION=$4 SH=$5 FAKE_BOOT=$6 NONCE=sup count=0
+  exec 2>/dev/null 7>&1 >/dev/null; cd /
+  trap : TERM INT; trap '' HUP
+  boot
+  born self
+  SINCE=$BORN
+  # Each opened for both first: opening for reading alone would wait for a writer. We keep the reading
+  # ends and make a writing end for each job; no names are left.
+  exec 9<>"$P.o" 3<"$P.o" 9<>"$P.e" 4<"$P.e" 9<>"$P.d" 8<"$P.d" 9>&-
+  rm -f "$P.w" "$P.o" "$P.e" "$P.d"
+  while read -r run token epoch late DURABLE CAP UTC; do
+    R=$B/$run J=$B/$run/$token dog= LAST=
+    supervise
+  done
 }
 
 [ "${1:-}" != sup ] || { shift; sup "$@"; exit; }
@@ -220,7 +235,7 @@ weigh() { # OUT, ERR: what is there after all; what is not counts as cut
 look() { # STATE of the job in $J, from its files
   STATE= CODE= WHY= CUT=0 LATE=0 OUT= ERR=
   # The whole line, or none: after a power cut the file may be there and what it says not.
-  if [ -e "$J/exit" ] && read -r CODE OUT ERR CUT LATE HELD <"$J/exit" && number "$CODE" &&
+  if [ -s "$J/exit" ] && read -r CODE OUT ERR CUT LATE HELD <"$J/exit" && number "$CODE" &&
     number "$OUT" && number "$ERR" && number "$HELD"; then
     STATE=exited
     # The last boot's exit may be on the disk, and not all of what the command printed.
@@ -249,9 +264,9 @@ heir() { # STATE of a job whose supervisor is dead, from what its command said o
   elif [ -n "$where" ] && alive "$pid" "$since"; then STATE=orphan
   else STATE=lost WHY=killed; fi
 }
-state() { # an exit is published before its supervisor dies: look again after a dead verdict
+state() { # an exit is written before its supervisor dies: look again after a dead verdict
   look
-  case $STATE in lost | orphan) [ ! -e "$J/exit" ] || look ;; esac
+  case $STATE in lost | orphan) look ;; esac
   :
 }
 
@@ -277,14 +292,16 @@ word() { printf '\n%s state=%s boot=%s why=%s\n' "$NONCE" "$1" "$BOOT" "$2"; }
 hold() { # milliseconds: until the job is over, or that long
   tick
   until=$((NOW + $1 / 10))
-  if [ "$STATE" = running ] && [ -p "$J/done" ]; then
-    # Opened for both first, so that opening for reading cannot block on a dead supervisor.
-    exec 7<>"$J/done" 8<"$J/done" 7>&-
+  if [ "$token" = "$BUSY" ]; then
+    begun=1
+    listen "$1"
+  elif [ "$STATE" = running ] && [ -p "/proc/$pid/fd/9" ]; then
     seconds "$1"
-    timeout "$S" cat <&8 >/dev/null
-    exec 8<&-
+    # Opened for both first, so that opening for reading cannot block on a supervisor that is done. In
+    # a subshell: there may be nothing to open any more, and a failing `exec` ends its shell.
+    (exec 7<>"/proc/$pid/fd/9" 8<"/proc/$pid/fd/9" 7>&-; exec timeout "$S" cat <&8 >/dev/null)
   fi
-  while state; do # a supervisor that was killed closes `done` while it still dies
+  while state; do # a supervisor that was killed closes 9 while it still dies
     case $STATE in running | orphan) tick ;; *) return ;; esac
     [ "$NOW" -lt "$until" ] || return
     nap
@@ -297,19 +314,17 @@ fill() { # size: the script, from `text` or from what follows the request; all o
 }
 
 unclaim() { # nobody was started: the token is free again, unless somebody abandoned it meanwhile
-  rm -f "$J/cmd" "$J/witness" "$J/o" "$J/e" "$J/done" "$J/reserve"
+  rm -f "$J/cmd" "$J/witness" "$J/exit"
   if rmdir "$J"; then STATE=cannot-claim WHY="no room for a job in $R"; else state; fi
 }
 
 claim() { # epoch size witness: make the job's folder and fill it; false with STATE and WHY set
-  WHY=$(mkdir "$J" 2>&1) || {
+  mkdir "$J" || WHY=$(mkdir "$J" 2>&1) || {
     [ -n "$coded" ] || head -c "$2" >/dev/null
     if [ -d "$J" ]; then state; else STATE=cannot-claim; fi; return 1
   }
-  WHY=
-  # The reserve's bytes are for finish. Until then they must not read as an exit: blanks.
-  if ! fill "$2" || ! printf '%s\n' "$3" >"$J/witness" || ! mkfifo "$J/o" "$J/e" "$J/done" ||
-    ! printf '%8191s\n' '' >"$J/reserve"; then unclaim
+  # Room for the exit, which is written in place. Until then its first line is empty: no exit.
+  if ! fill "$2" || ! printf '%s\n' "$3" >"$J/witness" || ! printf '\n%8190s\n' '' >"$J/exit"; then unclaim
   elif outranked "$1"; then publish "$J/start" "abandoned fenced"; STATE=fenced
   else return 0; fi
   return 1
@@ -346,23 +361,31 @@ bell() { # descriptor 6, once: a pipe without a name that supervisors ring, and 
   [ -n "$BELL" ] && UTC=$(date -u +%s) && tick && UTC=$((UTC - NOW / 100))
 }
 
-begin() { # milliseconds, then sup's words: returns when it has begun, at most that long after it
-  most=$1 begun=
-  tick
-  shift
+hire() { # SUP: a supervisor that waits for orders on descriptor 5; the last one, if it does
+  [ -z "$BUSY" ] && [ -n "$SUP" ] && [ -e "/proc/$SUP/fd/0" ] && return
+  leave
+  hired=$((hired + 1)) P=$B/hire.$NONCE.$hired
+  mkfifo "$P.w" "$P.o" "$P.e" "$P.d" || { rm -f "$P.w" "$P.o" "$P.e" "$P.d"; return 1; }
+  exec 5<>"$P.w"
   # shellcheck disable=SC2086
-  $SESSION $SH "$A" sup "$@" $((UTC + NOW / 100)) </dev/null >&6 6>&- &
-  sup=$! until=$((NOW + most / 10))
+  $PLAIN$SESSION $SH "$A" sup "$B" "$P" "$SYNC" "$SESSION" "$SH" "$BOOT" <"$P.w" >&6 5>&- 6>&- &
+  SUP=$!
+}
+leave() { exec 5>&-; SUP= BUSY=; } # it ends with the job that it has
+
+listen() { # milliseconds: until the job that our supervisor has is over, or that long; to its begin at least
+  until=$((NOW + $1 / 10))
   while :; do
     # One clock for all the launches of its time, not one each.
-    [ -n "$CLOCK" ] || { CLOCK=1; { sleep 0.2 || sleep 1; echo "clock rings" >&6; } </dev/null >/dev/null & }
+    [ -n "$CLOCK" ] || { CLOCK=1; { sleep 0.5 || sleep 1; echo "clock rings" >&6; } </dev/null >/dev/null 5>&- & }
     read -r who what <&6
     case "$who $what" in
-    "$token over") return ;;
-    "$token begins") begun=1; [ "$most" -gt 0 ] || return ;;
+    "$BUSY over") BUSY=; return ;;
+    "$BUSY last over") leave; return ;;
+    "$BUSY begins") begun=1; [ "$1" -gt 0 ] || return ;;
     "clock rings")
       CLOCK=
-      born "$sup" || return
+      born "$SUP" && [ "$PARENT" = $$ ] || { leave; return; }
       tick
       [ -z "$begun" ] || [ "$NOW" -lt "$until" ] || return ;;
     esac
@@ -378,12 +401,14 @@ launch() { # epoch timeout-ms durable cap size witness [wait-ms coding], then th
     STATE=fenced WHY="this run does not hold the host's lock: ${holder:-nobody does} $rest"
   elif [ ! -r "$A" ]; then STATE=cannot-claim WHY="no agent"
   elif [ -z "$SESSION" ]; then STATE=cannot-claim WHY="no setsid on this host"
-  elif ! bell; then STATE=cannot-claim WHY="cannot make a pipe in $B"
+  elif ! bell || ! hire; then STATE=cannot-claim WHY="cannot make a pipe in $B"
   fi
   if [ -n "$STATE" ]; then [ -n "$coded" ] || head -c "$5" >/dev/null
   elif claim "$1" "$5" "$6"; then
-    begin "${7:-0}" "$B" "$run" "$token" "$1" "$2" "$3" "$4" "$SYNC" \
-      "$PLAIN$SESSION" "$SH" "$BOOT"
+    tick
+    echo "$run $token $1 $2 $3 $4 $((UTC + NOW / 100))" >&5
+    BUSY=$token begun=
+    listen "${7:-0}"
     state
   fi
   answer 0 0 524288
@@ -430,8 +455,9 @@ ack() { # further tokens: one rm for all of them; the answer tells the last one'
   for token in $tokens; do
     J=$R/$token
     state
-    case $STATE in exited | lost | abandoned) set -- "$@" "$J/cmd" "$J/out" "$J/err" "$J/o" "$J/e" \
-      "$J/done" "$J/reserve" "$J"/*.cut "$J/late" "$J"/start.* ;; esac
+    case $STATE in exited | lost | abandoned) set -- "$@" "$J/cmd" "$J/out" "$J/err" "$J"/*.cut \
+      "$J/late" "$J"/start.* ;; esac
+    case $STATE in lost | abandoned) set -- "$@" "$J/exit" ;; esac
   done
   [ $# = 0 ] || rm -f "$@"
   answer 0 0 0
@@ -500,8 +526,8 @@ sweep() { # epoch [dry]: refused while the run holds the host, or anything of it
   kib=${kib%%[!0-9]*}
   [ -z "${2:-}" ] || { word found "jobs=$jobs kib=$kib"; return; }
   for J in "$R"/c-*; do
-    rm -f "$J/cmd" "$J/witness" "$J/reserve" "$J/start" "$J"/start.* "$J/child" "$J/exit" "$J/late" \
-      "$J/out" "$J/err" "$J"/*.cut "$J/o" "$J/e" "$J/done"
+    rm -f "$J/cmd" "$J/witness" "$J/start" "$J"/start.* "$J/child" "$J/exit" "$J/late" "$J/out" \
+      "$J/err" "$J"/*.cut
     rmdir "$J"
   done
   rm -f "$R/fence"/[0-9]*
@@ -527,6 +553,8 @@ strays() { # [dry]: agents of other versions, while no run holds the host and no
     [ -n "${1:-}" ] || rm -f "$one"
     names="$names ${one##*/}"
   done
+  # Pipes lose their names at once; who was killed in that moment left them.
+  [ -e "$B/lock" ] || [ -n "${1:-}" ] || rm -f "$B"/hire.* "$B"/bell.*
   word strays "${names# }"
 }
 
@@ -538,7 +566,7 @@ install() { # size: this very text, for supervisors; the name is its content
 }
 
 serve() { # nonce base sha: answer requests, one at a time, until stdin ends
-  NONCE=$1 B=$2 A=$2/agent-$3.sh count=0 BELL= CLOCK= UTC= PLAIN= TIER=
+  NONCE=$1 B=$2 A=$2/agent-$3.sh count=0 hired=0 SUP= BUSY= BELL= CLOCK= UTC= PLAIN= TIER=
   SYSTEMD=${DRRUN_SYSTEMD:-/run/systemd/system} # the variable is for tests
   exec 2>/dev/null
   boot

@@ -11,7 +11,6 @@ import select
 import shlex
 import shutil
 import signal
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,11 +18,10 @@ import pytest
 
 from drrun.errors import StepFailed
 from drrun.ports import JobState
-from drrun.transport.agent import agent_sha
 from drrun.transport.line import ShellLine
 
 from .conftest import Jobs, Lines
-from .test_agent import finish, pid_in
+from .test_agent import finish, pid_in, supervise
 
 Broken = Callable[..., tuple[str, ...]]
 
@@ -48,10 +46,10 @@ def broken(base: Path, shell: tuple[str, ...], tmp_path: Path) -> Broken:
     return harm
 
 
-def test_a_reserve_is_no_exit(
+def test_room_for_an_exit_is_no_exit(
     lines: Lines, shell: tuple[str, ...], jobs: Jobs, tmp_path: Path, base: Path
 ) -> None:
-    """After a power cut an exit may be there by name and not by content: that is no success."""
+    """The file of the exit is there from the claim on; only a whole line of six numbers is one."""
     line, gate = lines(shell), tmp_path / "gate"
     os.mkfifo(gate)
     job = jobs(f"read x <{gate}\n".encode())
@@ -59,12 +57,12 @@ def test_a_reserve_is_no_exit(
     folder = base / job.run / job.token
     with gate.open("w") as writer:
         os.kill(pid_in(base, job, "start"), signal.SIGKILL)
-        (folder / "exit").hardlink_to(folder / "reserve")
         while (report := line.poll(job.run, job.token)).state is JobState.RUNNING:
             pass
         assert (report.state, report.code) == (JobState.ORPHAN, None)
-        for torn in ("", "\0" * 12, "0", "0 4", "0 0 0 0 0", "x 0 0 0 0 0"):
-            (folder / "reserve").write_text(torn)
+        blank = f"{'':8190}\n"
+        for torn in ("", "\n" + blank, "\0" * 12, "0", "0 4", "0 0 0 0 0" + blank, "x 0 0 0 0 0\n"):
+            (folder / "exit").write_text(torn)
             assert line.poll(job.run, job.token).state is JobState.ORPHAN
         writer.write("go\n")
     assert line.poll(job.run, job.token, wait=15).state is JobState.LOST
@@ -73,7 +71,7 @@ def test_a_reserve_is_no_exit(
 def test_an_exit_that_the_disk_refused_is_lost(lines: Lines, broken: Broken, jobs: Jobs) -> None:
     """When the exit cannot be written, the job is lost: a code that nobody kept is not made up."""
     job = jobs(b"exit 0\n")
-    line = lines(broken("write:error=EIO", f"{job.run}/{job.token}/reserve"))
+    line = lines(broken("write:error=EIO", f"{job.run}/{job.token}/exit"))
     report = finish(line, job)
     assert (report.state, report.why, report.code) == (JobState.LOST, "killed", None)
 
@@ -158,14 +156,9 @@ def test_a_name_that_is_taken_stops_a_command(
     folder = base / job.run / job.token
     folder.mkdir()
     (folder / "cmd").write_text(f"echo x >>{effect}\n")
-    (folder / "reserve").write_text(" " * 100 + "\n")
+    (folder / "exit").write_text("\n" + " " * 100 + "\n")
     (folder / "child").write_text("abandoned 2\n")
-    for name in ("o", "e", "done"):
-        os.mkfifo(folder / name)
-    agent = base / f"agent-{agent_sha()}.sh"
-    words = ["sup", str(base), job.run, job.token, "1", "0", "1", "4096", "file", "setsid"]
-    late = subprocess.run([*shell, str(agent), *words, " ".join(shell), ""], check=False)
-    assert late.returncode == 3
+    assert supervise(shell, base, job) == 3
     assert not effect.exists()
     assert line.poll(job.run, job.token).state is JobState.ABANDONED
 
