@@ -178,7 +178,11 @@ finish() { # code: drained first, then the exit written where the disk already g
 
 refrain() { # [why]: the job does not begin; whoever waits is told
   # What could not be kept must not read as begun; the space kept for an exit is enough to say so.
-  [ -z "${1:-}" ] || { rm -f "$J/start" "$J/exit" "$J/cmd"; publish "$J/start" "abandoned $1"; }
+  # In one step: a moment without `start` reads as a launcher that is still at work.
+  [ -z "${1:-}" ] || {
+    rm -f "$J/exit" "$J/cmd"
+    printf '%s\n' "abandoned $1" >"$J/start.no" && mv -f "$J/start.no" "$J/start" || rm -f "$J/start"
+  }
   echo "$token last over" >&7
   exit 3
 }
