@@ -15,6 +15,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up-$(shell sha256sum pyproject.toml | cut -c1-16)
 PYTEST := $(BIN)/python -m pytest
+JOBS := $(shell echo $$(($$(nproc) + 1)))
 LAB_TESTS := tests/lab
 ROOT := $(filter 0,$(shell id -u))
 
@@ -44,7 +45,7 @@ $(STAMP):
 	@touch $@
 	@$(BIN)/drrun --version
 
-# One session a suite, the quick ones first: what is broken shows in the first minute. All suites
+# One session a suite, the quick ones first: what is broken shows in the first minutes. All suites
 # run even when one fails, and the last line says which did.
 test: setup ## Every test: lint, house, unit, property, sshd, then the lab's (root)
 	@began=$$SECONDS; failed=; \
@@ -57,7 +58,7 @@ test: setup ## Every test: lint, house, unit, property, sshd, then the lab's (ro
 	if [ -n "$$failed" ]; then echo "FAILED:$$failed"; exit 1; else echo "all suites passed"; fi
 
 test-unit: setup ## House rules, unit and property tests: no root, no sshd, no lab
-	@$(PYTEST) -q --durations=10 -m 'not lab and not sshd and not fire' tests
+	@$(PYTEST) -q -n $(JOBS) --durations=10 -m 'not lab and not sshd and not fire' tests
 
 test-fire: setup ## Controllers under signals, lost terminals, full and dying disks (some need root)
 	@$(PYTEST) -q --durations=5 -m fire tests
