@@ -61,10 +61,10 @@ test-unit: setup ## House rules, unit and property tests: no root, no sshd, no l
 	@$(PYTEST) -q -n $(JOBS) --durations=10 -m 'not lab and not sshd and not fire' tests
 
 test-fire: setup ## Controllers under signals, lost terminals, full and dying disks (some need root)
-	@$(PYTEST) -q --durations=5 -m fire tests
+	@$(PYTEST) -q -n $(JOBS) --dist loadfile --durations=5 -m fire tests
 
 test-sshd: setup ## The transports against a real OpenSSH server on loopback
-	@$(PYTEST) -q --durations=10 -m sshd tests
+	@$(PYTEST) -q -n $(JOBS) --dist loadfile --durations=10 -m sshd tests
 
 # What hosts are made of is built before, not within a test: five minutes the first time, then none.
 ifdef ROOT

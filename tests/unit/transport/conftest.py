@@ -236,8 +236,9 @@ def accounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     """An sshd with three accounts that are not root: none, free and password are their sudo."""
     if os.geteuid() or not shutil.which("sudo") or not shutil.which("useradd"):
         pytest.skip("needs root, sudo and useradd")
-    rules = Path("/etc/sudoers.d/drrun-test")
-    names = {kind: f"drrt-{kind}" for kind in ("none", "free", "pass")}
+    mine = os.environ.get("PYTEST_XDIST_WORKER", "")  # workers have accounts of their own
+    rules = Path(f"/etc/sudoers.d/drrun-test{mine}")
+    names = {kind: f"drrt-{kind}{mine}" for kind in ("none", "free", "pass")}
     hashed_password = subprocess.run(
         ["openssl", "passwd", "-6", "s3cret"], capture_output=True, check=True
     ).stdout.decode()
