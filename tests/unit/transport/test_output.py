@@ -73,12 +73,11 @@ FLOODS: Mapping[str, Callable[[Path, bytes], tuple[str, bytes]]] = {
 
 
 @pytest.fixture(name="figure")
-def _figure(capsys: pytest.CaptureFixture[str]) -> Callable[[str, Said], None]:
-    """Prints a command's peak whatever is captured, and holds it to the limit."""
+def _figure(record_property: Callable[[str, object], None]) -> Callable[[str, Said], None]:
+    """Has a command's peak printed at the end, and holds it to the limit."""
 
     def tell(what: str, said: Said) -> None:
-        with capsys.disabled():
-            print(f"\n{what}: {said.peak:.0f} MB at its peak (limit {PEAK})", end="")
+        record_property("measured", f"{what}: {said.peak:.0f} MB at its peak (limit {PEAK})")
         assert said.peak <= PEAK
 
     return tell
