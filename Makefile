@@ -70,7 +70,7 @@ test-sshd: setup ## The transports against a real OpenSSH server on loopback
 ifdef ROOT
 test-lab: setup ## Recoveries on real hosts (root)
 	@$(BIN)/drrun lab build
-	@$(PYTEST) -q -s --durations=15 -m 'lab and not faults and not kubeadm' $(LAB_TESTS)
+	@$(PYTEST) -q -s --durations=15 -m 'lab and not faults and not long' $(LAB_TESTS)
 else
 test-lab: setup
 	@echo "skipped: tests/lab boots real hosts with systemd-nspawn, which needs root (sudo make test)"
@@ -89,10 +89,11 @@ test-crash: setup ## Kill drrun at every point of a run on real hosts (root, lon
 # Half an hour: every stock recovery on real clusters, with each line of etcd. Writes the matrix.
 test-recoveries: setup ## Every recovery on real clusters, with a matrix (root, long)
 	@$(BIN)/drrun lab build
-	@DRRUN_WRITE_RECOVERIES=1 $(PYTEST) -q -s tests/recoveries $(LAB_TESTS)/test_kubeadm.py
+	@$(PYTEST) -q -s -m long $(LAB_TESTS)
+	@DRRUN_WRITE_RECOVERIES=1 $(PYTEST) -q -s tests/recoveries
 
 test-chaos: setup ## Kill launchers, supervisors and commands at random, 200 times a shell (some minutes)
-	@DRRUN_CHAOS_KILLS=200 $(PYTEST) -q -s tests/unit/transport/test_agent_chaos.py
+	@DRRUN_CHAOS_KILLS=200 $(PYTEST) -q -n $(JOBS) tests/unit/transport/test_agent_chaos.py
 
 # Every mutant by lint; of those that it lets pass, as many on real hosts as MUTANT_MINUTES allow.
 test-mutants: setup ## Break every stock runbook in every way, and see that none does harm (root)
@@ -133,6 +134,7 @@ docs: setup ## Regenerate what is generated: reference pages and pictures
 	@$(BIN)/python docs/pictures/make.py
 	@$(BIN)/python -m tests.mutants.page
 	@$(BIN)/python -m tests.truth.page
+	@$(BIN)/python -m tests.recoveries.page
 
 clean: ## Remove .venv and caches; the lab's cache stays (drrun lab down --all removes labs)
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist

@@ -127,7 +127,13 @@ def runs(lab: Lab, host: str, run: str, token: str) -> bool:
     """Whether the job's command has begun and has not ended."""
     folder = job(lab, host, run, token)
     child = folder / "child"
-    return child.exists() and bool(child.read_bytes()) and not (folder / "exit").exists()
+    return child.exists() and bool(child.read_bytes()) and not ended(folder)
+
+
+def ended(folder: Path) -> bool:
+    """Whether a job's exit was recorded; its file is there, blank, from the claim on."""
+    path = folder / "exit"
+    return path.exists() and bool(path.read_text().partition("\n")[0].strip())
 
 
 def in_the_midst(lab: Lab, operator: Operator, screen: Screen, where: Sequence[str]) -> str:
@@ -214,8 +220,8 @@ def once(lab: Lab, run: str, journal: Sequence[Happened]) -> Effects:
         # After a bad end, the next attempt may find that nothing is left to do.
         wanted = {0, 1} if failed & set(found) else {1}
         assert len(good) in wanted, f"{key} began {began} of {found}; {lost=}, {failed=}"
-        ended = [token for token in good if (job(lab, key[1], run, token) / "exit").exists()]
-        assert len(ended) == len(good), f"{key} left no exit: {found}"
+        over = [token for token in good if ended(job(lab, key[1], run, token))]
+        assert len(over) == len(good), f"{key} left no exit: {found}"
     for host in lab.layout.members:
         folders = job(lab, host.name, run, "x").parent.glob("c-*")
         assert {folder.name for folder in folders} <= told, host.name

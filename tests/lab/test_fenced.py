@@ -11,7 +11,7 @@ from drrun_lab import Lab, rehearsal
 from drrun_lab.operator import Operator
 from drrun_lab.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lab, pytest.mark.long, pytest.mark.timeout(900)]
 
 WORD = ("--fenced", "cp1=power", "--reason", "its machine was cut from power by this test")
 # cp3 holds noise, which nobody can read either.

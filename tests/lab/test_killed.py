@@ -16,9 +16,9 @@ from .restoring import Screen
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 PLACES = [
-    pytest.param("stop-apiservers@", "stop", id="while-stopping"),
+    pytest.param("stop-apiservers@", "stop", id="while-stopping", marks=pytest.mark.long),
     pytest.param("stage@cp2", "restore", id="while-restoring"),
-    pytest.param("start-etcd@", "start", id="while-starting"),
+    pytest.param("start-etcd@", "start", id="while-starting", marks=pytest.mark.long),
 ]
 
 

@@ -37,6 +37,7 @@ def test_the_tutorial_runs(fresh: Lab, tmp_path: Path) -> None:
     assert len(parts) > 8
     text = "\n".join(parts).replace("practice/", f"{fresh.layout.name}/")
     text = text.replace("--name practice", f"--name {fresh.layout.name}")
+    text = text.replace(f"/var/lib/drrun-lab/{fresh.layout.name}", str(fresh.folder))
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     script_file = tmp_path / "tutorial.sh"
     script_file.write_text(text)

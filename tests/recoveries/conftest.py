@@ -10,24 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from tests.recoveries import page
+from tests.recoveries.cells import PASS, SCENARIOS, Cell, keep
 
 from drrun_lab import Lab, LabSpec, Progress
 from drrun_lab.layout import EtcdLine
 from drrun_lab.operator import Operator
-
-PAGE = Path(__file__).parents[2] / "docs" / "reference" / "recoveries.md"
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One scenario on one kind of cluster: how it ended, and in how many seconds."""
-
-    scenario: str
-    layout: str
-    etcd: str
-    result: str
-    seconds: float
-    remark: str
 
 
 @dataclass
@@ -35,30 +23,22 @@ class Matrix:
     """All the cells of a session."""
 
     cells: list[Cell] = field(default_factory=list)
-    remark: str = ""
 
     @contextmanager
     def cell(self, scenario: str, lab: Lab) -> Iterator[list[str]]:
         """Time a scenario; what is put into the list is remarked in the table."""
+        assert scenario in SCENARIOS, "declare it in tests/recoveries/cells.py"
         began, remarks, result = time.monotonic(), list[str](), "failed"
         try:
             yield remarks
-            result = "pass"
+            result = PASS
         finally:
-            etcd = lab.record.versions.get("etcd-server", lab.layout.spec.etcd)
+            spec = lab.layout.spec
+            etcd = lab.record.versions.get("etcd-server", spec.etcd)
             took = round(time.monotonic() - began, 1)
-            self.cells.append(Cell(scenario, "systemd", etcd, result, took, "; ".join(remarks)))
-
-    def table(self) -> str:
-        """The cells as Markdown."""
-        head = (
-            "| scenario | layout | etcd | result | seconds | remarks |\n|---|---|---|---|---|---|\n"
-        )
-        rows = (
-            f"| {c.scenario} | {c.layout} | {c.etcd} | {c.result} | {c.seconds} | {c.remark} |\n"
-            for c in self.cells
-        )
-        return head + "".join(rows)
+            kind = (scenario, spec.layout, spec.etcd, etcd)
+            day = time.strftime("%Y-%m-%d", time.gmtime())
+            self.cells.append(Cell(*kind, result, took, "; ".join(remarks), day))
 
 
 MATRIX = pytest.StashKey[Matrix]()
@@ -76,20 +56,16 @@ def matrix(request: pytest.FixtureRequest) -> Matrix:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Print the matrix; when every scenario ran, write the page."""
+    """Print the matrix; keep it and write the page when asked to."""
     matrix = config.stash[MATRIX]
     if not matrix.cells:
         return
-    passed = sum(cell.result == "pass" for cell in matrix.cells)
-    print(f"\n{matrix.table()}\nrecoveries: {passed} of {len(matrix.cells)}")
     if os.environ.get("DRRUN_WRITE_RECOVERIES"):
-        PAGE.write_text(
-            "# Recoveries, as they were seen\n\n"
-            "Written by `make test-recoveries`, which runs every scenario on real hosts: booted\n"
-            "machines with systemd, sshd, etcd and kube-apiserver 1.20.2 behind haproxy.\n\n"
-            f"{matrix.table()}\n"
-            "Not run: the layout static-pod (kubeadm), k3s and rke2 are not driven yet.\n"
-        )
+        keep(matrix.cells)
+        page.PAGE.write_text(page.page())
+    passed = sum(cell.result == PASS for cell in matrix.cells)
+    table = "\n".join([page.row(page.COLUMNS), *page.table(matrix.cells)])
+    print(f"\n{table}\nrecoveries: {passed} of {len(matrix.cells)}")
 
 
 @pytest.fixture(scope="module", name="booted", params=["3.5", "3.4"])

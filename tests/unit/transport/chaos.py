@@ -49,14 +49,34 @@ class Station(LocalStation):
 
 
 def processes(base: Path, token: str) -> list[int]:
-    """Whoever works on a job: both stand in every command line but those of the script's programs."""
+    """Whoever works on a job, or may yet.
+
+    Its command's shell has the job's folder in its words. Supervisors do not say what they do: one
+    that outlives its agent may have this job, or the order for it; one of a living agent is idle, or
+    has a command.
+    """
+    orphans = [pid for pid in supervisors(base) if _parent(_parent(pid)) != os.getpid()]
+    return [*_with_words(str(base / RUN / token)), *orphans]
+
+
+def supervisors(base: Path) -> list[int]:
+    """Every supervisor, idle ones as well; their forks have the same words."""
+    return _with_words(f"{base}/hire.")
+
+
+def _with_words(text: str) -> list[int]:
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
-            words = path.read_bytes()
-            if token.encode() in words and str(base).encode() in words:
+            if text.encode() in path.read_bytes():
                 found.append(int(path.parent.name))
     return found
+
+
+def _parent(pid: int) -> int:
+    with contextlib.suppress(OSError, ValueError):
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return 0
 
 
 def ended(base: Path, token: str) -> bool:
@@ -137,7 +157,7 @@ class Trial:
 
     def victims(self, token: str, station: Station) -> list[int]:
         """The processes that this trial is out for, as far as they are there yet."""
-        working = processes(self.base, token)
+        working = [*_with_words(str(self.base / RUN / token)), *supervisors(self.base)]
         named = {name: self._pid(token, name) for name in ("start", "child")}
         leaders = [pid for pid in working if _session(pid) == pid]
         match self.target:
@@ -174,7 +194,8 @@ class Trial:
                 self.killed.append(pid)
 
     def _over(self, token: str) -> bool:
-        return (self.base / RUN / token / "exit").exists()
+        exit_file = self.base / RUN / token / "exit"  # blank from the claim on
+        return exit_file.exists() and bool(exit_file.read_text().partition("\n")[0])
 
     # -- the trial ----------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,12 @@ SEED = int(os.environ.get("DRRUN_CHAOS_SEED", "0")) or random.randrange(1, 10**6
 
 
 @pytest.mark.timeout(1200)
-def test_random_kills_never_double_and_never_lie(tmp_path: Path, shell: tuple[str, ...]) -> None:
+def test_random_kills_never_double_and_never_lie(
+    tmp_path: Path, shell: tuple[str, ...], record_property: Callable[[str, object], None]
+) -> None:
     """Whoever is killed, whenever: at most one effect, exit 0 only with it, none after a no."""
     name = next(known for known, argv in SHELLS.items() if argv == shell)
     tally = chaos(tmp_path / "base", name, shell, KILLS, SEED)
-    print(f"\n{tally} (seed {SEED})")
+    record_property("measured", f"{tally} (seed {SEED})")
     assert tally.kills >= KILLS
     assert tally.wrong == [], f"seed {SEED}"

@@ -84,7 +84,7 @@ def test_a_run_of_which_something_runs_is_kept(line: ShellLine, jobs: Jobs, base
     while (kept := sweep(line)).why.endswith("running"):
         pass
     assert (kept.state, kept.why) == (LeftoverState.BUSY, f"{running.token} is orphan")
-    assert (base / done.run / done.token / "exit").exists()
+    assert (base / done.run / done.token / "exit").read_text().startswith("0 ")
     line.kill(running.run, running.token)
     assert sweep(line).state is LeftoverState.SWEPT
 

@@ -8,18 +8,20 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests.lab.test_recovery import made, outage, predicted
 
 from drrun_lab import Lab, LabSpec, Progress, rehearsal
+from drrun_lab.layout import EtcdLine
 from drrun_lab.operator import Operator
 from drrun_lab.prober import Prober
 from drrun_lab.rehearsal import each
+from drrun_lab.waiting import until
 
-from .test_recovery import made, predicted
+from .conftest import Matrix
 
-pytestmark = [pytest.mark.lab, pytest.mark.kubeadm, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1800)]
 
-NAME = "test-kubeadm"
-BY_HAND = "17 s with kubelet and containers stopped, 21 s with manifests moved; units 17 s"
+BY_HAND = "by hand: 17 s with kubelet and containers stopped, 21 s with manifests moved"
 PODS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 MANIFESTS = (
     "ls -A /etc/kubernetes/manifests; echo held:; ls -A /var/lib/drrun/stopped 2>/dev/null || :"
@@ -39,12 +41,14 @@ steps:
 """
 
 
-@pytest.fixture(scope="module")
-def kubeadm() -> Iterator[Lab]:
+@pytest.fixture(scope="module", params=["3.5", "3.4"])
+def kubeadm(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """Three nodes and a load balancer, booted from the saved cluster if there is one."""
     if os.geteuid() != 0:
         pytest.skip("booting hosts needs root")
-    lab = Lab.up(NAME, LabSpec(layout="kubeadm"), progress=Progress())
+    line: EtcdLine = request.param
+    spec = LabSpec(layout="kubeadm", etcd=line)
+    lab = Lab.up(f"pods{line.replace('.', '')}", spec, progress=Progress())
     yield lab
     if not os.environ.get("DRRUN_KEEP_LAB"):
         lab.down()
@@ -56,53 +60,53 @@ def operator(kubeadm: Lab, tmp_path: Path) -> Operator:
     return Operator(kubeadm.inventory, tmp_path / "state")
 
 
-def test_a_preflight_finds_nothing_in_the_way(operator: Operator) -> None:
+def test_a_preflight_finds_nothing_in_the_way(kubeadm: Lab, operator: Operator) -> None:
     """What it reads of units elsewhere, it reads of manifests here."""
     done = operator.drrun("etcd-preflight.yaml", "--yes", "--no-input")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("etcd 3.5.") == 3, done.stdout
+    assert done.stdout.count(f"etcd {kubeadm.layout.spec.etcd}.") == 3, done.stdout
 
 
 def test_a_restore_brings_back_what_the_snapshot_holds(
-    kubeadm: Lab, operator: Operator, tmp_path: Path
+    kubeadm: Lab, operator: Operator, matrix: Matrix, tmp_path: Path
 ) -> None:
-    """20 objects before, 10 after: the 20 come back, none of the 10, and nothing stays held.
+    """A1: 20 objects before, 10 after: the 20 come back, none of the 10, and nothing stays held.
 
     The dry-run lists, in order, exactly the changes that the run then makes. The hosts have no tools
     of etcd, as kubeadm leaves them: those in the member's container are used (H14).
     """
-    snapshot = tmp_path / "snapshot.db"
-    before = rehearsal.write_objects(kubeadm, "before", 20)
-    hosts = [host.name for host in kubeadm.layout.members]
-    old = rehearsal.members(kubeadm)[0].cluster
-    manifests = each(kubeadm, MANIFESTS, hosts)
+    with matrix.cell("restore all members from a snapshot", kubeadm) as remarks:
+        seconds = _restored(kubeadm, operator, tmp_path / "snapshot.db")
+        remarks.append(f"20 objects of the snapshot, none of 10 later ones; outage {seconds:.1f} s")
+        remarks.append(BY_HAND)
+
+
+def _restored(lab: Lab, operator: Operator, snapshot: Path) -> float:
+    before = rehearsal.write_objects(lab, "before", 20)
+    hosts = [host.name for host in lab.layout.members]
+    old = rehearsal.members(lab)[0].cluster
+    manifests = each(lab, MANIFESTS, hosts)
     words = ("restore-cluster.yaml", "-e", f"snapshot={snapshot}", "-e", "accept_loss=500")
-    with _without_tools(kubeadm):
+    with _without_tools(lab):
         saved = operator.drrun("etcd-backup.yaml", "-e", f"to={snapshot}", "--yes", "--no-input")
         assert saved.returncode == 0, saved.stdout + saved.stderr
-        rehearsal.write_objects(kubeadm, "after", 10)
+        rehearsal.write_objects(lab, "after", 10)
         forecast = operator.drrun(*words, "--dry-run", "--output", "json")
         assert forecast.returncode == 0, forecast.stdout + forecast.stderr
-        with Prober(kubeadm) as prober:
+        with Prober(lab) as prober:
             restored = operator.drrun(*words, "--yes", "--no-input", timeout=900)
         assert restored.returncode == 0, restored.stdout + restored.stderr
 
     run = operator.newest()
     journal = operator.journal(run)
     assert made(journal, forecast.stdout) == predicted(forecast.stdout)
-    assert rehearsal.read_objects(kubeadm) == before
-    members = rehearsal.members(kubeadm)
+    assert rehearsal.read_objects(lab) == before
+    members = rehearsal.members(lab)
     assert rehearsal.disagreement(members) == ""
     assert members[0].cluster != old
-    assert [(k.owner, k.mode) for k in rehearsal.kept(kubeadm, run)] == [("root:root", "700")] * 3
-    assert each(kubeadm, MANIFESTS, hosts) == manifests
-    stopped = next(
-        e.utc for e in journal if e.type == "change.intended" and e.body["unit"].startswith("stop-")
-    )
-    back = prober.back(stopped)
-    assert back is not None
-    outage = (back - stopped).total_seconds()
-    print(f"\noutage, first stop to first write: {outage:.1f} s (by hand: {BY_HAND})")
+    assert [(k.owner, k.mode) for k in rehearsal.kept(lab, run)] == [("root:root", "700")] * 3
+    assert each(lab, MANIFESTS, hosts) == manifests
+    return outage(journal, prober)
 
 
 def test_what_is_held_stays_down_through_a_reboot(
@@ -116,10 +120,13 @@ def test_what_is_held_stays_down_through_a_reboot(
     assert held.returncode == 0, held.stdout + held.stderr
     kubeadm.reboot(host)
     kubeadm.wait_ready()
-    assert _running(kubeadm, host) == set(PODS) - {"kube-scheduler"}
+    # Kubelet starts the others in its own time; the held one is not there when all of them are.
+    others = set(PODS) - {"kube-scheduler"}
+    until(lambda: _running(kubeadm, host) >= others, timeout=180, awaiting=f"the pods of {host}")
+    assert _running(kubeadm, host) == others
 
     undone = operator.drrun("abort", operator.newest(), "--undo", "--no-input")
-    assert undone.returncode in {0, 8}, undone.stdout + undone.stderr
+    assert undone.returncode == 8, undone.stdout + undone.stderr
     assert _running(kubeadm, host) == set(PODS)
 
 

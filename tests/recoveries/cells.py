@@ -1,0 +1,102 @@
+"""What the suite is to show, and what was seen of it: a cell for each scenario, layout and etcd.
+
+A cell that was seen is kept in seen.json with its day; one that was not says why.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SEEN = Path(__file__).with_name("seen.json")
+LAYOUTS = ("systemd", "kubeadm")
+ETCDS = ("3.4", "3.5")
+PASS = "pass"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One scenario on one kind of cluster: how it ended, on which day, in how many seconds."""
+
+    scenario: str
+    layout: str
+    line: str
+    etcd: str
+    result: str
+    seconds: float
+    remark: str
+    day: str
+
+    @property
+    def key(self) -> str:
+        """What it is a cell of."""
+        return f"{self.scenario} | {self.layout} | {self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A recovery: the acceptance check that it shows ("" for none), and where it is not run."""
+
+    check: str = ""
+    without: Mapping[str, str] = field(default_factory=dict)
+    """Layout -> why it is not run there."""
+
+
+_PODS = {"kubeadm": "not tried on static pods yet"}
+_SPARES = {"kubeadm": "the lab has no further nodes to join"}
+
+SCENARIOS: Mapping[str, Scenario] = {
+    "restore all members from a snapshot": Scenario("A1"),
+    "a member that does not start: refused by the gate, undone": Scenario("A5", _PODS),
+    "an API server that does not stop: refused, undone": Scenario("A3", _PODS),
+    "restore one member, the others join": Scenario("", _PODS),
+    "NOSPACE: compact, defragment, disarm": Scenario("A6", _PODS),
+    "rescue from one live survivor of three": Scenario("A7", _PODS),
+    "rescue from one stopped survivor, two fenced": Scenario("A7", _PODS),
+    "grow the rescued member to three again": Scenario("A7", _PODS),
+    "replace a dead member by another host": Scenario("A8", _SPARES),
+    "grow from 3 to 5": Scenario("A9", _SPARES),
+    "shrink from 5 to 3": Scenario("A9", _SPARES),
+    "drill on a member: restored, booted, counted": Scenario("A14", _PODS),
+    "drill on a spare: restored, booted, counted": Scenario("A14", _SPARES),
+    "restart all members one by one": Scenario("", _PODS),
+    "restart the control plane, one host at a time": Scenario("", _PODS),
+    "tell every API server of all members": Scenario("", _PODS),
+    "three members, three snapshots: healthy, and refused": Scenario("", _PODS),
+    "a diverged member is found and rebuilt": Scenario("", _PODS),
+}
+
+ELSEWHERE = {
+    "A2": "damaged, cut, empty, foreign snapshots, another one on one host: refused before any stop, "
+    "by `make test` (tests/lab/test_refused.py, test_killed.py) and `make test-recoveries`",
+    "A4": "killed after every journal append and every remote effect, and resumed: `make test-crash`",
+    "A10": "*not covered*: expired certificates",
+    "A11": "*not covered*: the revision bump is computed and applied, a watch is not followed",
+    "A12": "leftovers of an emergency are found by `etcd-preflight` (unit tests); proxies are not in the "
+    "environment of any question; masterleases: *not covered*",
+    "A13": "*not covered on a cluster*: mount points and a WAL elsewhere are in unit tests only",
+}
+
+
+def wanted() -> Iterator[tuple[str, str, str, str]]:
+    """Scenario, layout, line of etcd, and why it cannot run (empty when it can)."""
+    for name, scenario in SCENARIOS.items():
+        for layout in LAYOUTS:
+            for line in ETCDS:
+                yield name, layout, line, scenario.without.get(layout, "")
+
+
+def seen() -> dict[str, Cell]:
+    """The kept cells, by what they are cells of."""
+    raw = json.loads(SEEN.read_text()) if SEEN.exists() else []
+    return {cell.key: cell for cell in (Cell(**one) for one in raw)}
+
+
+def keep(cells: list[Cell]) -> None:
+    """Keep these; the newer one of a kind counts."""
+    known = {**seen(), **{cell.key: cell for cell in cells}}
+    rows = [dataclasses.asdict(known[key]) for key in sorted(known)]
+    SEEN.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
