@@ -52,6 +52,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "restore all members from a snapshot": Scenario("A1"),
     "a member that does not start: refused by the gate, undone": Scenario("A5", _PODS),
     "an API server that does not stop: refused, undone": Scenario("A3", _PODS),
+    "restore a cluster of a single host": Scenario("A1", _PODS),
     "restore one member, the others join": Scenario("", _PODS),
     "NOSPACE: compact, defragment, disarm": Scenario("A6", _PODS),
     "rescue from one live survivor of three": Scenario("A7", _PODS),
@@ -76,7 +77,7 @@ ELSEWHERE = {
     "A10": "*not covered*: expired certificates",
     "A11": "*not covered*: the revision bump is computed and applied, a watch is not followed",
     "A12": "leftovers of an emergency are found by `etcd-preflight` (unit tests); proxies are not in the "
-    "environment of any question; masterleases: *not covered*",
+    "environment of any question; a planted masterlease goes with the restore of a single host",
     "A13": "*not covered on a cluster*: mount points and a WAL elsewhere are in unit tests only",
 }
 

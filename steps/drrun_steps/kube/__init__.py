@@ -4,6 +4,7 @@ from typing import Any
 
 from drrun.spi import Fact, Step
 from drrun_steps.kube import facts
+from drrun_steps.kube.masterleases import KubeMasterLeases, PruneMasterLeases
 from drrun_steps.kube.servers import EtcdServers
 from drrun_steps.kube.steps import KubeProveDown, LeaseMoves, ReadSecret, ReadyStep
 
@@ -13,5 +14,6 @@ STEPS: tuple[type[Step], ...] = (
     KubeProveDown,
     LeaseMoves,
     EtcdServers,
+    PruneMasterLeases,
 )
-FACTS: tuple[type[Fact[Any]], ...] = facts.FACTS
+FACTS: tuple[type[Fact[Any]], ...] = (*facts.FACTS, KubeMasterLeases)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from tests.unit.steps.recorded_answers import said
 
-from drrun.spi import Refused
-from drrun.testing import FakeHost
+from drrun.spi import Refused, StepFailed
+from drrun.testing import FakeGroup, FakeHost
 from drrun_steps.host import HostBusy
 from drrun_steps.kube.facts import KubeLease, KubeReady, KubeSecrets, Ready, Secrets
+from drrun_steps.kube.masterleases import Announced, KubeMasterLeases, PruneMasterLeases
 from drrun_steps.kube.steps import KubeProveDown, LeaseMoves, ReadSecret, ReadyStep
 from drrun_steps.service.facts import ServiceHeld, ServiceState
 
@@ -81,3 +82,26 @@ def test_a_lease_must_move() -> None:
     LeaseMoves(components=("kube-scheduler",)).run(host)
     with pytest.raises(Refused, match="does nothing"):
         LeaseMoves(components=("kube-scheduler",)).run(host)
+
+
+_LEASED = Announced("10.0.0.1", renewed=True)
+_LEFT = Announced("10.9.9.9", renewed=False)
+
+
+def test_an_announced_server_without_a_lease_is_one_that_nobody_renews() -> None:
+    """Key and lease, as etcdctl tells them; an etcd that does not answer is no empty list."""
+    found = KubeMasterLeases().parse(said("7587862 10.0.0.1\n0 10.9.9.9\n"))
+    assert found == (_LEASED, _LEFT)
+    with pytest.raises(StepFailed, match="who is announced"):
+        KubeMasterLeases().parse(said("", code=1, err="context deadline exceeded"))
+
+
+def test_only_where_one_is_left_anything_is_removed() -> None:
+    """Servers that live are never touched: their keys have leases."""
+    quiet = FakeHost("cp1", {KubeMasterLeases(): (_LEASED,)})
+    PruneMasterLeases().run(FakeGroup([quiet]))
+    assert quiet.changes == []
+    left = FakeHost("cp1", {KubeMasterLeases(): (_LEASED, _LEFT)})
+    PruneMasterLeases().run(FakeGroup([left]))
+    assert left.change_names == ["prune"]
+    assert "own txn" in left.changes[0].command.text

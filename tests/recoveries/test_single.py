@@ -1,0 +1,72 @@
+"""The smallest cluster there is, and the most common one: a single host."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from drrun_lab import Lab, LabSpec, Progress, rehearsal
+from drrun_lab.layout import EtcdLine
+from drrun_lab.operator import Operator
+
+from .conftest import Matrix
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+
+
+@pytest.fixture(name="single", params=["3.5", "3.4"])
+def _single(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """One host with all of a control plane, and a load balancer."""
+    if os.geteuid() != 0:
+        pytest.skip("booting hosts needs root")
+    line: EtcdLine = request.param
+    name = f"single{line.replace('.', '')}"
+    lab = Lab.up(name, LabSpec(etcd=line, hosts=1), progress=Progress())
+    yield lab
+    lab.down()
+
+
+DEAD = "10.255.255.1"
+LEASES = f"{rehearsal.ETCDCTL} get /registry/masterleases/ --prefix --keys-only"
+
+
+def _announce(lab: Lab) -> None:
+    """A dead API server is announced by a key without a lease, as copies of keys leave it."""
+    endpoints = {
+        "kind": "Endpoints",
+        "apiVersion": "v1",
+        "metadata": {"name": ""},
+        "subsets": [{"addresses": [{"ip": DEAD}]}],
+    }
+    put = f"{rehearsal.ETCDCTL} put /registry/masterleases/{DEAD} '{json.dumps(endpoints)}'"
+    rehearsal.each(lab, put, ["cp1"])
+
+
+def test_the_only_host_is_restored(single: Lab, matrix: Matrix, tmp_path: Path) -> None:
+    """Nobody else to compare with: the snapshot's objects are back, none of later.
+
+    A12: the snapshot announces an API server that is dead; after the restore nobody does.
+    """
+    operator = Operator(single.inventory, tmp_path / "state")
+    path = tmp_path / "snapshot.db"
+    before = rehearsal.write_objects(single, "before", 20)
+    _announce(single)
+    saved = operator.drrun("etcd-backup.yaml", "-e", f"to={path}", "--yes", "--no-input")
+    assert saved.returncode == 0, saved.stdout + saved.stderr
+    rehearsal.write_objects(single, "after", 10)
+    with matrix.cell("restore a cluster of a single host", single) as remarks:
+        words = ("restore-cluster.yaml", "-e", f"snapshot={path}", "-e", "accept_loss=1000")
+        forecast = operator.drrun(*words, "--dry-run")
+        assert forecast.returncode == 0, forecast.stdout + forecast.stderr
+        done = operator.drrun(*words, "--yes", "--no-input", timeout=600)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert rehearsal.read_objects(single) == before
+        leases = single.ssh("cp1", LEASES).stdout.split()
+        assert leases == [f"/registry/masterleases/{single.layout.host('cp1').address}"]
+        remarks.append(
+            "20 objects of the snapshot, none of 10 later ones; a dead API server is announced no more"
+        )
