@@ -11,16 +11,11 @@ from drrun_steps.etcd.config import Config, EtcdCertificates, EtcdTools, Tools
 from drrun_steps.etcd.identity import conflicts, strangers
 from drrun_steps.etcd.live import EtcdAgreement, EtcdMembers, EtcdStatus, Status, disagreements
 from drrun_steps.etcd.ruling import config_fact
+from drrun_steps.etcd.support import KNOWN_BAD, MATRIX, standing
 from drrun_steps.host import HostClock, HostDisk, HostMemory
 
 _GIB = 1024**3
 _DEFAULT_QUOTA = 2 * _GIB
-KNOWN_BAD = {
-    "3.5.0": "can corrupt data silently (postmortem of 2022): go to 3.5.33",
-    "3.5.1": "can corrupt data silently (postmortem of 2022): go to 3.5.33",
-    "3.5.2": "can corrupt data silently (postmortem of 2022): go to 3.5.33",
-}
-"""Versions of etcd that nobody should run, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +54,12 @@ class Preflight(GroupStep):
     def run(self, group: Group) -> Outputs:
         """Ask everything, then say everything."""
         health = self._ask(group)
+        for line in MATRIX:
+            group.note(line)
         for name, it in health.items():
             group.note(f"{name}: {_line(it)}")
+            if it.status.version not in KNOWN_BAD and (told := standing(it.status.version)):
+                group.note(f"{name}: {told}")
         found = [
             *self._cluster(group, health),
             *(f"{name}: {text}" for name, it in health.items() for text in self._host(it)),
@@ -116,7 +115,7 @@ class Preflight(GroupStep):
         if not it.status.answers:
             yield f"etcd does not answer ({it.status.why})"
         if it.status.version in KNOWN_BAD:
-            yield f"etcd {it.status.version} {KNOWN_BAD[it.status.version]}"
+            yield standing(it.status.version)
         if it.status.size > 0.8 * quota:
             yield f"the database fills {100 * it.status.size // quota} % of its quota"
         if not it.tools.restore:

@@ -6,6 +6,8 @@ import dataclasses
 from typing import Any
 
 import pytest
+from tests.recoveries.cells import PASS, seen
+from tests.recoveries.page import PAGE
 from tests.unit.steps.recorded_answers import recorded
 
 from drrun.spi import Fact, Refused
@@ -13,6 +15,7 @@ from drrun.testing import FakeGroup, FakeHost
 from drrun_steps.etcd.config import Config, EtcdCertificates, EtcdConfig, EtcdTools, Tools
 from drrun_steps.etcd.live import EtcdAgreement, EtcdMembers, EtcdStatus
 from drrun_steps.etcd.preflight import Preflight
+from drrun_steps.etcd.support import KUBERNETES, MATRIX, PROVED
 from drrun_steps.host import Disk, HostClock, HostDisk, HostMemory
 
 _STATUS = EtcdStatus().parse(recorded("status"))
@@ -51,10 +54,27 @@ def _group(**last: Any) -> FakeGroup:
 
 
 def test_a_sound_cluster_passes() -> None:
-    """With a line a host."""
+    """With what was ever proved, and a line a host."""
     group = _group()
     assert Preflight().run(group) == {"findings": []}
-    assert len(group.notes) == 3
+    assert tuple(group.notes[: len(MATRIX)]) == MATRIX
+    assert len(group.notes) == len(MATRIX) + 3
+
+
+def test_a_line_of_etcd_that_was_never_tried_is_told_and_does_not_stand_in_the_way() -> None:
+    """Hazard H31: it may work; the operator learns that nobody has seen it."""
+    group = _group(status={"version": "3.6.4"})
+    Preflight().run(group)
+    assert (
+        "cp3: etcd 3.6.4: no runbook was tried with this line yet; rehearse it first" in group.notes
+    )
+
+
+def test_what_is_called_proved_is_what_the_suite_saw() -> None:
+    """A version in the matrix is one that a recovery passed with, on real hosts."""
+    passed = {cell.etcd.partition("-")[0] for cell in seen().values() if cell.result == PASS}
+    assert passed == set(PROVED.values())
+    assert KUBERNETES in (PAGE.read_text())
 
 
 @pytest.mark.parametrize(
