@@ -33,6 +33,7 @@ from drrun_steps.etcd.restore import Install, Prepare, Same
 from drrun_steps.etcd.save import Save
 from drrun_steps.etcd.survivor import SurvivorSave
 from drrun_steps.etcd.upkeep import Defrag, Rolling
+from drrun_steps.kube.masterleases import PruneMasterLeases
 from drrun_steps.kube.steps import LeaseMoves, ReadSecret, ReadyStep
 
 RESTORE = stock_runbooks() / "restore-cluster.yaml"
@@ -53,6 +54,7 @@ CARRIERS: tuple[Step, ...] = (
     ReadyStep(),
     ReadSecret(),
     LeaseMoves(),
+    PruneMasterLeases(),
     Remove(leaving="failed"),
     Remove(leaving="leaving", alive=True),
     Join(endpoints=(), initial_cluster="c"),

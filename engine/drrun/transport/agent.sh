@@ -360,8 +360,9 @@ bell() { # descriptor 6, once: a pipe without a name that supervisors ring, and 
   lodge
   mkfifo "$B/bell.$NONCE" && exec 6<>"$B/bell.$NONCE" && BELL=1
   rm -f "$B/bell.$NONCE"
-  # A shell starts what it does not wait for deaf to INT and QUIT; no shell can undo that by itself.
-  env --default-signal=INT,QUIT true && PLAIN="env --default-signal=INT,QUIT "
+  # A shell starts what it does not wait for deaf to INT and QUIT, and under nohup all is deaf to HUP; no
+  # shell can undo that by itself.
+  env --default-signal=INT,QUIT,HUP true && PLAIN="env --default-signal=INT,QUIT,HUP "
   [ -n "$BELL" ] && UTC=$(date -u +%s) && tick && UTC=$((UTC - NOW / 100))
 }
 
