@@ -166,7 +166,9 @@ class Stop(_OneService):
         """Lift the hold that this step made; start what this step stopped."""
         if done.did("hold", host.name):
             host.change("lift", self._lift(), sets={ServiceHeld(self.service): False})
-        if done.did("stop", host.name) and done.before(ServiceState(self.service)) == "running":
+        # A stop is sent only to what runs. Its before-fact does not tell: it is read after the hold,
+        # when kubelet may have ended a pod whose manifest is away.
+        if done.did("stop", host.name):
             start_unit(host, self.service, "start", "100s")
 
 

@@ -152,6 +152,15 @@ def test_undo_of_stop_starts_only_what_it_stopped() -> None:
     assert host.change_names == ["lift"]
 
 
+def test_undo_starts_a_pod_that_was_gone_when_its_stop_was_sent() -> None:
+    """The hold alone ends a static pod: its stop may be journaled with `stopped` as the state before."""
+    held = DoneChange("hold", "cp1", {HELD.key: False})
+    stopped = DoneChange("stop", "cp1", {STATE.key: "stopped"})
+    host = FakeHost("cp1")
+    Stop(service="etcd").undo(host, Done((held, stopped), {}))
+    assert host.change_names == ["lift", "start"]
+
+
 def test_start_lifts_the_hold_and_waits_until_it_is_up() -> None:
     """`active` is not enough while it says `activating`: ready is set as well."""
     host = FakeHost("cp1", {STATE: "stopped", HELD: True})
