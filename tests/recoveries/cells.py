@@ -64,7 +64,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "drill on a member: restored, booted, counted": Scenario("A14", _PODS),
     "drill on a spare: restored, booted, counted": Scenario("A14", _SPARES),
     "restart all members one by one": Scenario("", _PODS),
-    "restart the control plane, one host at a time": Scenario("", _PODS),
+    "restart the control plane, one host at a time": Scenario(),
     "tell every API server of all members": Scenario("", _PODS),
     "three members, three snapshots: healthy, and refused": Scenario("", _PODS),
     "a diverged member is found and rebuilt": Scenario("", _PODS),

@@ -130,6 +130,37 @@ def test_what_is_held_stays_down_through_a_reboot(
     assert _running(kubeadm, host) == set(PODS)
 
 
+def test_a_rolling_restart_of_the_control_plane_loses_no_write(
+    kubeadm: Lab, operator: Operator, matrix: Matrix
+) -> None:
+    """Every server and controller is another container, every kubelet another process, etcd the same."""
+    before, etcd = _lives(kubeadm, *PODS[1:]), _lives(kubeadm, "etcd")
+    kubelets = _kubelets(kubeadm)
+    with matrix.cell("restart the control plane, one host at a time", kubeadm) as remarks:
+        with Prober(kubeadm) as prober:
+            done = operator.drrun("control-plane-restart.yaml", "--yes", "--no-input", timeout=600)
+        assert done.returncode == 0, done.stdout + done.stderr
+        after = _lives(kubeadm, *PODS[1:])
+        assert len(before) == len(after) == 9
+        assert not before & after
+        assert not kubelets & _kubelets(kubeadm)
+        assert _lives(kubeadm, "etcd") == etcd
+        assert prober.lost() == []
+        remarks.append(f"0 acknowledged writes lost, longest gap {prober.gap():.1f} s")
+
+
+def _lives(lab: Lab, *pods: str) -> set[str]:
+    """The ids of the running containers of some static pods, on all hosts."""
+    script = "".join(f"crictl ps -q --name '^{pod}$' --state Running\n" for pod in pods)
+    hosts = [host.name for host in lab.layout.members]
+    return set(" ".join(each(lab, script, hosts).values()).split())
+
+
+def _kubelets(lab: Lab) -> set[str]:
+    hosts = [host.name for host in lab.layout.members]
+    return set(each(lab, "systemctl show --value -p InvocationID kubelet", hosts).values())
+
+
 @contextmanager
 def _without_tools(lab: Lab) -> Iterator[None]:
     """Hide etcd's tools from the hosts for the length of a block."""
