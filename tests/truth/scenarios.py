@@ -65,12 +65,7 @@ class Scenario:
         return {name: value.format(folder=folder) for name, value in self.inputs.items()}
 
 
-PENDING: Mapping[str, str] = {
-    "etcd-corrupt-member": "its dry-run is refused on a cluster that a run repairs: who leads once "
-    "the bad member is stopped, and so whom the backup is taken from, only the run can see",
-    "etcd-quorum-rescue": "its dry-run is refused on a cluster that a run rescues: the revision and "
-    "size of what the survivor holds are given by the run alone, and the restore rests on them",
-}
+PENDING: Mapping[str, str] = {}
 """Stock runbooks without figures, and why: told by name wherever the figure is told."""
 
 SCENARIOS: Mapping[str, Scenario] = {
