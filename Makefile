@@ -86,7 +86,7 @@ test-crash: setup ## Kill drrun at every point of a run on real hosts (root, lon
 	@$(BIN)/drrun lab build
 	@$(PYTEST) -q -s tests/crash
 
-# Half an hour: every stock recovery on real clusters, with each line of etcd. Writes the matrix.
+# An hour: every stock recovery on real clusters, with each line of etcd. Writes the matrix.
 test-recoveries: setup ## Every recovery on real clusters, with a matrix (root, long)
 	@$(BIN)/drrun lab build
 	@$(PYTEST) -q -s -m long $(LAB_TESTS)
