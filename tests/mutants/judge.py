@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,13 +13,16 @@ from tests.mutants.mutate import Mutant
 
 from drrun.errors import AuthorError
 from drrun.lang.load import load_runbook
+from drrun.places import stock_runbooks
 from drrun.plan.bind import bind_for_lint
 from drrun.plan.compile import compile_plan
 from drrun.plan.early import early_mistakes
+from drrun.plan.graph import Order
 from drrun.registry import Registry
 from drrun.values import RunId
 
 RULE, DEPENDENCY, LIVE, HARMLESS, HARM = "rule", "dependency", "live fact", "harmless", "HARM"
+SAME = "same plan"
 
 
 @dataclass(frozen=True)
@@ -37,19 +41,34 @@ def _registry() -> Registry:
 def before_anything_runs(mutant: Mutant) -> Verdict | None:
     """The verdict of lint on any inventory; None for one that it lets pass."""
     try:
-        loaded = load_runbook(
-            Path(f"{mutant.runbook}.yaml"),
-            mutant.text,
-            further=lambda root, source: early_mistakes(root, source, _registry()),
-        )
-        inventory, binding = bind_for_lint(loaded)
-        compile_plan(loaded, inventory, binding, _registry(), run=RunId("lint"), versions={})
+        made = _order(mutant.runbook, mutant.text)
     except AuthorError as error:
         found = [d for d in error.diagnostics if getattr(d, "code", "") == "rule"]
         if found:
             return Verdict(RULE, f"{found[0].message}: {found[0].hint}")  # type: ignore[attr-defined]
         return Verdict(DEPENDENCY, error.message)
+    if mutant.kind == "swap" and made == _unchanged(mutant.runbook):
+        return Verdict(SAME, "every step waits for what it waits for in the unchanged runbook")
     return None
+
+
+def _order(name: str, text: str) -> Mapping[str, frozenset[str]]:
+    """Each unit of a runbook's plan, and every unit that is proved to come before it."""
+    loaded = load_runbook(
+        Path(f"{name}.yaml"),
+        text,
+        further=lambda root, source: early_mistakes(root, source, _registry()),
+    )
+    inventory, binding = bind_for_lint(loaded)
+    compiled = compile_plan(loaded, inventory, binding, _registry(), run=RunId("lint"), versions={})
+    ids = [unit.id for unit in compiled.plan.units]
+    order = Order(compiled.plan.units)
+    return {one: frozenset(o for o in ids if order.before(o, one)) for one in ids}
+
+
+@cache
+def _unchanged(name: str) -> Mapping[str, frozenset[str]]:
+    return _order(name, (stock_runbooks() / f"{name}.yaml").read_text())
 
 
 # -- what was judged --------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from tests.mutants.judge import (
     HARMLESS,
     LIVE,
     RULE,
+    SAME,
     Verdict,
     before_anything_runs,
     judged,
@@ -34,7 +35,8 @@ refuses does no harm. What it lets pass is run on real hosts (a lab in use, with
 and the cluster is looked at afterwards: a run that ends as done must leave what the unchanged
 runbook leaves; one that stops must leave everything that was there, by its undo where that is the
 way back. **caught by** says what stopped it: a *rule*, a *dependency* (what it needs from another
-step is not there), a *live fact* read on the hosts; or that there is nothing to catch: *harmless*.
+step is not there), a *live fact* read on the hosts; or that there is nothing to catch: *harmless*
+on real hosts, or the *same plan*, since every step waits for what it waited for.
 
 `make test-mutants` judges all of them by lint, and as many of the others on real hosts as
 `MUTANT_MINUTES` (10) allow.
@@ -60,6 +62,7 @@ def score(found: Mapping[Mutant, Verdict]) -> str:
     lines = [
         f"mutants: {len(found)}",
         f"refused before anything runs: {refused} (rule {by[RULE]}, dependency {by[DEPENDENCY]})",
+        f"the same plan in another order of lines: {by[SAME]}",
         f"run on real hosts: {ran} (live fact {by[LIVE]}, harmless {by[HARMLESS]}, harm {by[HARM]})",
         f"not run yet: {by[OPEN.by]}",
         f"score: {caught} of {caught + by[HARM]} caught, {by[HARM]} did harm",

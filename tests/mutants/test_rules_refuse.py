@@ -26,7 +26,7 @@ from drrun.ports import Line, Prompt
 from drrun.registry import Registry
 from drrun.spi import Step
 from drrun_steps.etcd.aside import Aside
-from drrun_steps.etcd.gates import Consistent, Disarm
+from drrun_steps.etcd.gates import Consistent, Disarm, ProveDown
 from drrun_steps.etcd.measure import Remeasure
 from drrun_steps.etcd.member import Join, Remove
 from drrun_steps.etcd.restore import Install, Prepare, Same
@@ -34,7 +34,7 @@ from drrun_steps.etcd.save import Save
 from drrun_steps.etcd.survivor import SurvivorSave
 from drrun_steps.etcd.upkeep import Defrag, Rolling
 from drrun_steps.kube.masterleases import PruneMasterLeases
-from drrun_steps.kube.steps import LeaseMoves, ReadSecret, ReadyStep
+from drrun_steps.kube.steps import KubeProveDown, LeaseMoves, ReadSecret, ReadyStep
 
 RESTORE = stock_runbooks() / "restore-cluster.yaml"
 SNAPSHOTS = (
@@ -50,7 +50,9 @@ CARRIERS: tuple[Step, ...] = (
     SurvivorSave(fetch_to="f"),
     Consistent(),
     Disarm(),
+    ProveDown(),
     Remeasure(revision=1, bump=1, limit=1),
+    KubeProveDown(),
     ReadyStep(),
     ReadSecret(),
     LeaseMoves(),

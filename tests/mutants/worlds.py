@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.mutants.judge import HARM, HARMLESS, LIVE, Verdict
 from tests.mutants.mutate import Mutant
-from tests.recoveries.states import dies_with_its_data
+from tests.recoveries.states import dies_for_good, dies_with_its_data, diverges
 
 from drrun.errors import LabError
 from drrun_lab import Lab, rehearsal
@@ -53,6 +53,9 @@ class Scenario:
     """What happened to the cluster before."""
     undo: bool = False
     """Whether a run that stopped is undone."""
+    again: bool = False
+    """Whether what a run that stopped left is proved by the unchanged runbook, run after it: where
+    what was there before serves nothing, it must still be possible to recover from it."""
 
 
 def inhabited(lab: Lab, snapshot: Path) -> World:
@@ -72,8 +75,9 @@ def judge(mutant: Mutant, world: World, folder: Path) -> Verdict:
     scenario.stage(world.lab, Operator(world.lab.inventory, folder / "staging"))
     book = folder / f"{mutant.runbook}.yaml"
     book.write_text(mutant.text)
-    words = [word.format(snapshot=world.snapshot) for word in scenario.words]
-    ran = operator.drrun(str(book), *words, "--yes", "--no-input", timeout=600)
+    words = [word.format(snapshot=world.snapshot, folder=folder) for word in scenario.words]
+    words += ["--yes", "--no-input"]
+    ran = operator.drrun(str(book), *words, timeout=600)
     why = _told(ran.stdout + ran.stderr)
     if ran.returncode == 0:
         harm = scenario.done(world, operator.newest())
@@ -83,7 +87,14 @@ def judge(mutant: Mutant, world: World, folder: Path) -> Verdict:
         if undone.returncode != 8:
             told = _told(undone.stdout + undone.stderr)
             return Verdict(HARM, f"stopped ({why}), and cannot be undone: {told}")
-    harm = _as_before(world) if scenario.undo else _whole(world)
+    if scenario.again:
+        unchanged = operator.drrun(f"{mutant.runbook}.yaml", *words, timeout=600)
+        if unchanged.returncode != 0:
+            told = _told(unchanged.stdout + unchanged.stderr)
+            return Verdict(HARM, f"stopped ({why}), and nothing helps any more: {told}")
+        harm = scenario.done(world, operator.newest())
+    else:
+        harm = _as_before(world) if scenario.undo else _whole(world)
     return Verdict(HARM, f"stopped ({why}): {harm}") if harm else Verdict(LIVE, why)
 
 
@@ -106,17 +117,46 @@ def _told(text: str) -> str:
 def _restored(world: World, run: str) -> str:
     """A restore: the snapshot's objects in a new cluster, nothing lived through, all of it kept."""
     lab = world.lab
-    if harm := _data(world, world.before, restored=True):
+    if harm := _data(world, world.before, restored=True) or _lived_through(world):
         return harm
-    lived = [name for name, life in _lives(lab).items() if life == world.instances[name]]
-    if lived:
-        return f"lived through the restore: {', '.join(lived)}"
     if len(rehearsal.kept(lab, run)) != len(ETCD):
         return "the old data is not kept on every host"
     saved = rehearsal.each(lab, f"ls /var/backups/drrun/*-{run}.db 2>/dev/null || :", ETCD)
     if not any(text.strip() for text in saved.values()):
         return "what was there before was not saved"
     return _settled(lab)
+
+
+def _rescued(world: World, _run: str) -> str:
+    """A rescue: every object there was in a new cluster, nothing lived through, what was there saved."""
+    harm = _data(world, world.objects, restored=True) or _lived_through(world)
+    return harm or _backed_up(world.lab, ("cp1",)) or _settled(world.lab)
+
+
+def _restarted(world: World, _run: str) -> str:
+    """Everything of Kubernetes is another instance; etcd is what it was, and serves all."""
+    etcd = {name: life for name, life in world.instances.items() if name.startswith("etcd@")}
+    if harm := _as_before(world) or _lived_through(world, but=tuple(etcd)):
+        return harm
+    now = _lives(world.lab)
+    return "" if all(now[name] == life for name, life in etcd.items()) else "etcd was restarted"
+
+
+def _drilled(world: World, run: str) -> str:
+    """A drill: the cluster did not notice, and nothing of it is left."""
+    look = "ls -d /var/lib/drrun-*/* 2>/dev/null || :"
+    left = [text for text in rehearsal.each(world.lab, look, ["sp1"]).values() if text.strip()]
+    if left or _lives(world.lab) != dict(world.instances):
+        return f"the drill left {left}, or a service was restarted"
+    return _maintained(world, run)
+
+
+def _lived_through(world: World, but: tuple[str, ...] = ()) -> str:
+    """Services that are the same instance as before; empty when none is."""
+    now = _lives(world.lab)
+    lived = [name for name, life in now.items() if life == world.instances[name]]
+    lived = [name for name in lived if name not in but]
+    return f"lived through it: {', '.join(lived)}" if lived else ""
 
 
 def _as_before(world: World) -> str:
@@ -228,6 +268,25 @@ SCENARIOS: Mapping[str, Scenario] = {
     "restore-cluster": Scenario(
         ("-e", "snapshot={snapshot}", "-e", "accept_loss=100"), _restored, undo=True
     ),
+    "restore-cluster-seed": Scenario(
+        ("-e", "snapshot={snapshot}", "-e", "accept_loss=100", "-e", "role.seed=cp1"),
+        _restored,
+        undo=True,
+    ),
+    "etcd-quorum-rescue": Scenario(
+        ("-e", "to={folder}/survivor.db"),
+        _rescued,
+        lambda lab, _operator: dies_for_good(lab),
+        undo=True,
+        again=True,
+    ),
+    "etcd-corrupt-member": Scenario(
+        ("-e", "role.bad=cp2"),
+        _members_are(*ETCD),
+        lambda lab, _operator: diverges(lab, "cp2"),
+    ),
+    "control-plane-restart": Scenario((), _restarted),
+    "backup-drill": Scenario(("-e", "snapshot={snapshot}", "-e", "role.drill=sp1"), _drilled),
     "etcd-grow": Scenario(("-e", "role.new=spare"), _members_are(*ETCD, *SPARES)),
     "etcd-shrink": Scenario(
         ("-e", "role.etcd=etcd | spare", "-e", "role.leaving=spare"), _members_are(*ETCD), _five

@@ -127,7 +127,7 @@ class StepNeeded(Part):
     uses: str
     """Its type."""
     with_: Mapping[str, object] = Field(default_factory=dict, alias="with")
-    """Fields that it must have, as written."""
+    """Fields that it must have, as its step says them."""
     hosts: str | None = None
     """On which hosts, every one of them; the guarded step's own when left out."""
 
@@ -137,6 +137,8 @@ class Guarded(Part):
 
     uses: str | None = None
     """A step type."""
+    with_: Mapping[str, object] = Field(default_factory=dict, alias="with")
+    """Fields that such a step must have, as it says them itself: a default that is left out is none."""
     effect: Literal["read", "change", "destroy"] | None = None
     """Every step of this effect."""
 

@@ -23,7 +23,7 @@ from drrun.model.spec import Effects, StepSpec
 from drrun.plan.absence import Absence, refused_step
 from drrun.plan.bind import Binding
 from drrun.plan.demands import Demands, Facts, Specs, unknown_step_type
-from drrun.plan.graph import cycle
+from drrun.plan.graph import cycle, waits
 from drrun.plan.plan import Check, Need, Plan, PlanStep, Unit
 from drrun.plan.planned import planned
 from drrun.plan.policies import Said, decided, slips
@@ -160,14 +160,12 @@ class _Compiler:
     def _refuse_cycles(self) -> None:
         steps = self.loaded.runbook.steps
         order = {step.id: index for index, step in enumerate(steps)}
-        needs = {step.id: [need.step for need in step.needs or ()] for step in steps}
+        needs = {s.id: [need.step for need in s.needs] for s in steps if s.needs is not None}
         if all(order[b] < order[step] for step, before in needs.items() for b in before):
             return  # each step needs earlier ones only: no ring, and no graph to load for it
-        ring = cycle(needs)
+        ring = cycle(waits((step.id, needs.get(step.id), step.always) for step in steps))
         if ring:
-            index = next(
-                i for i, step in enumerate(self.loaded.runbook.steps) if step.id == ring[0]
-            )
+            index = next(order[step] for step in ring if step in needs)
             self._problem(("steps", index, "needs"), "cycle", *ring_mistake(ring))
             fail(self.problems)
 
@@ -377,7 +375,8 @@ def _runs(when: str | None, names: Mapping[str, Any]) -> Runs:
 def ring_mistake(ring: Sequence[str]) -> tuple[str, str]:
     """What is wrong with steps that wait for each other, and the next move."""
     shown = " → ".join(reversed(ring))
-    return f"these steps wait for each other: {shown}", "take one of the `needs` out"
+    hint = "take one of the `needs` out; a step without `needs` waits for every step above it"
+    return f"these steps wait for each other: {shown}", hint
 
 
 def _json(value: object) -> Json:

@@ -16,7 +16,7 @@ from drrun.lang.load import LoadedRunbook
 from drrun.lang.template import needs_run, render
 from drrun.lang.template_error import TemplateError
 from drrun.model.rule import Alone, Demand, Duty, FactRef, Rule, step_done
-from drrun.model.runbook import FactTest, Guarded, KeepText, RuleText, Service, Step, StepNeeded
+from drrun.model.runbook import FactTest, Guarded, KeepText, RuleText, Service, Step
 from drrun.model.spec import Effects, FactSpec, StepSpec
 from drrun.plan.absence import Absence, refused_guard
 from drrun.plan.plan import Keep, PlanStep, Unit
@@ -121,9 +121,7 @@ class Demands:
             ruled = self._authored(text, at)
             if ruled is None:
                 continue
-            every = text.every
-            mine = [None] if every is None else [u for u in units if _about(every, steps[u.step])]
-            for one in mine:
+            for one in self._guarded(text.every, (*at, "every"), units, steps):
                 self._carry(ruled, one, AUTHOR, at)
         return list(self._found.values())
 
@@ -196,9 +194,10 @@ class Demands:
             wrong = said not in (["then_state"], ["then_step"]) or not _named(text)
             hint = "without `every` it has then_state or then_step, with `hosts`"
         else:
-            wrong = len(said) != 1 or (every.uses is None) == (every.effect is None)
-            hint = "`every` has `uses` or `effect`; beside it stands needs_state, needs_step, "
-            hint += "then_state, then_step or alone"
+            kinds = (every.uses is None) + (every.effect is None)
+            wrong = len(said) != 1 or kinds != 1 or bool(every.effect and every.with_)
+            hint = "`every` has `uses`, with `with` or not, or `effect`; beside it stands "
+            hint += "needs_state, needs_step, then_state, then_step or alone"
         if wrong:
             self.problem(at, "rule", "a rule says one thing of one kind of steps", hint)
             return None
@@ -210,11 +209,60 @@ class Demands:
             return self._state(text.needs_state, where, text.because)
         if text.then_state is not None:
             return self._owed(text, where)
-        before, after = text.needs_step, text.then_step
-        if before is not None:
-            return Rule(self._step(before), before.hosts or "", value=True, because=text.because)
-        assert after is not None
-        return Duty(self._step(after), after.hosts or "", value=True, because=text.because)
+        return self._done(text, where)
+
+    def _done(self, text: RuleText, where: Loc) -> Demand | None:
+        needed = text.needs_step or text.then_step
+        assert needed is not None
+        fields = self._fields(needed.uses, needed.with_, where)
+        if fields is None:
+            return None
+        done, hosts = step_done(needed.uses, **fields), needed.hosts or ""
+        if text.needs_step is not None:
+            return Rule(done, hosts, value=True, because=text.because)
+        return Duty(done, hosts, value=True, because=text.because)
+
+    def _guarded(
+        self,
+        every: Guarded | None,
+        at: Loc,
+        units: Sequence[Unit],
+        steps: Mapping[StepId, PlanStep],
+    ) -> Sequence[Unit | None]:
+        """The units that a rule is about; None alone stands for the run itself."""
+        if every is None:
+            return [None]
+        if every.uses is None:
+            return [unit for unit in units if steps[unit.step].effect == every.effect]
+        fields = self._fields(every.uses, every.with_, at)
+        return [
+            unit
+            for unit in units
+            if steps[unit.step].uses == every.uses
+            and fields is not None
+            and all(unit.params.get(key) == value for key, value in fields.items())
+        ]
+
+    def _fields(self, uses: str, written: Mapping[str, object], at: Loc) -> dict[str, Json] | None:
+        """Fields of a step type, rendered. A name that it does not have would match no step ever."""
+        spec, loc = self.specs.step(uses), (*at, "with")
+        for name in written:
+            if spec is not None and name not in spec.fields:
+                hint = did_you_mean(name, spec.fields)
+                self.problem((*loc, name), "with", f"{uses} has no field {name!r}", hint)
+                return None
+        if needs_run([dict(written)]):
+            self._rests_on_the_run(at)
+            return None
+        try:
+            return {name: _plain(render(value, self.names)) for name, value in written.items()}
+        except TemplateError as error:
+            self.problem(loc, error.code, error.message, error.hint)
+            return None
+
+    def _rests_on_the_run(self, where: Loc) -> None:
+        message = "a rule is proved before the run: it cannot rest on what a step gives"
+        self.problem(where, "rule", message, "use inputs, vars and roles")
 
     def _known_types(self, text: RuleText, at: Loc) -> None:
         for key, uses in (
@@ -245,16 +293,11 @@ class Demands:
 
     def _fact(self, test: FactTest, where: Loc) -> tuple[FactRef, Json] | None:
         if needs_run([dict(test.with_), test.is_]):
-            message = "a rule is proved before the run: it cannot rest on what a step gives"
-            self.problem(where, "rule", message, "use inputs, vars and roles")
+            self._rests_on_the_run(where)
             return None
         facts = Facts(self.specs, self.problem)
         ref = facts.ref(test, where, self.names)
         return None if ref is None else (ref, facts.value(test, where, self.names))
-
-    def _step(self, needed: StepNeeded) -> FactRef:
-        fields: dict[str, Json] = {k: _plain(v) for k, v in needed.with_.items()}
-        return step_done(needed.uses, **fields)
 
     def _services(self, step: Step, unit: Unit, loc: Loc) -> None:
         """What a step says that it rests on: alive from the beginning, and never taken away."""
@@ -276,10 +319,6 @@ def _least(text: int | str, hosts: int) -> int:
     if isinstance(text, int):
         return text
     return hosts // 2 + 1 if text == "quorum" else -(-hosts * int(text[:-1]) // 100)
-
-
-def _about(every: Guarded, step: PlanStep) -> bool:
-    return step.uses == every.uses or step.effect == every.effect
 
 
 def _named(text: RuleText) -> bool:

@@ -16,7 +16,7 @@ from drrun.model.runbook import OnUnknown
 from drrun.model.spec import Problem, StepSpec
 from drrun.plan.compile import ring_mistake
 from drrun.plan.demands import Specs, unknown_step_type
-from drrun.plan.graph import cycle
+from drrun.plan.graph import cycle, waits
 from drrun.plan.policies import Said, slips
 from drrun.values import NotKnown, Repeat
 
@@ -81,20 +81,25 @@ def _taken(value: object) -> object:
 
 
 def _ring(source: Source, steps: Sequence[tuple[int, MappingNode]]) -> Iterator[Diagnostic]:
-    needs: dict[str, list[str]] = {}
+    needs: dict[str, list[str] | None] = {}
+    always: dict[str, bool] = {}
     places: dict[str, Node] = {}
     for _, step in steps:
         name, needed = step.get("id"), step.get("needs")
         if not isinstance(name, ScalarNode) or name.text in needs:
             continue
         items = needed.items if isinstance(needed, SequenceNode) else ()
-        needs[name.text] = [word for item in items if (word := _needed(item))]
-        places[name.text] = needed or step
-    known = {step: [b for b in before if b in needs] for step, before in needs.items()}
-    ring = cycle(known)
+        words = [word for item in items if (word := _needed(item))]
+        needs[name.text] = None if needed is None else words
+        always[name.text] = _word(step.get("always")) == "true"
+        if needed is not None:
+            places[name.text] = needed
+    waited = waits((step, before, always[step]) for step, before in needs.items())
+    ring = cycle({step: [b for b in before if b in needs] for step, before in waited.items()})
     if ring:
         message, hint = ring_mistake(ring)
-        yield source.diagnostic(places[ring[0]].span, "cycle", message, hint)
+        place = next(places[step] for step in ring if step in places)
+        yield source.diagnostic(place.span, "cycle", message, hint)
 
 
 def _needed(item: Node) -> str:

@@ -13,6 +13,23 @@ from drrun.plan.plan import Plan, Unit
 from drrun.values import StepId, UnitId
 
 
+def waits(
+    steps: Iterable[tuple[str, Sequence[str] | None, bool]],
+) -> Mapping[str, Sequence[str]]:
+    """What each step waits for, of `(id, needs, always)` in order: all above it without `needs`.
+
+    A step that is to run always is waited for by such steps alone.
+    """
+    found: dict[str, Sequence[str]] = {}
+    above: list[str] = []
+    always_above: list[str] = []
+    for step, needs, always in steps:
+        implied = [*above, *always_above] if always else list(above)
+        found[step] = implied if needs is None else needs
+        (always_above if always else above).append(step)
+    return found
+
+
 def cycle(needs: Mapping[str, Iterable[str]]) -> Sequence[str]:
     """The first cycle among steps, in full (`a, b, c, a`); empty when there is none."""
     import networkx as nx

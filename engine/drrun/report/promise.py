@@ -52,9 +52,10 @@ class Promise:
 
 
 def promise(story: Story, sealed: Sealed) -> Promise:
-    """Compare what was made with what was sealed. Undoing is nobody's promise."""
+    """Compare what was made with what was sealed, in the plan's order. Undoing is nobody's promise."""
+    place_in_plan = {unit.id: place for place, unit in enumerate(story.plan.units)}
     made: dict[tuple[str, str, str], Made] = {}
-    for one in story.changes:
+    for one in sorted(story.changes, key=lambda one: place_in_plan[one.intent.unit]):
         if not one.intent.undo:
             made.setdefault((one.intent.unit, one.intent.host, one.intent.name), one)
     promised = {

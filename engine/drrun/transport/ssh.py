@@ -76,6 +76,9 @@ class SshProcess:
                     sent = self._channel.send(bytes(view[:CHUNK]))
             except TimeoutError as exc:
                 raise TimeoutError(f"took no input within {deadline.total:g} s") from exc
+            if not self._connection.alive:
+                # The library drops what is sent on a line that is known to be dead, without a word.
+                raise ConnectionResetError("the connection was lost")
             if not sent:
                 raise BrokenPipeError("the program reads no more")
             view = view[sent:]

@@ -19,6 +19,7 @@ from drrun.spi import (
     HostStep,
     Outputs,
     Repeat,
+    Rule,
     satisfies,
     sh,
     step_done,
@@ -52,6 +53,12 @@ class ProveDown(HostStep):
     """Whether the unit must be held stopped as well."""
     within: str = "30s"
     """How long to wait for it."""
+
+    def rules(self) -> Sequence[Demand]:
+        """After the stop that holds it, where it must be held: before, it proves nothing."""
+        because = "what is proved to be down before it is stopped was down by luck"
+        state = ServiceState(self.service).ref
+        return [Rule(state, "", "stopped", because, live=False)] if self.held else []
 
     def run(self, host: Host) -> None:
         """Three reads."""

@@ -18,6 +18,7 @@ from drrun.spi import (
     Rule,
     Whole,
     satisfies,
+    step_done,
 )
 from drrun_steps.etcd.access import ask_each
 from drrun_steps.etcd.config import Config, EtcdTools, Tools
@@ -188,10 +189,11 @@ class Remeasure(GroupStep):
     """etcd's unit."""
 
     def rules(self) -> Sequence[Demand]:
-        """After etcd was stopped: what can still be written is not measured."""
-        state = ServiceState(self.service).ref
+        """After etcd was stopped and proved to be down: what can still be written is not measured."""
         because = "a revision that is measured while etcd runs is not the last one"
-        return [Rule(state, "", "stopped", because, live=False)]
+        state, down = ServiceState(self.service).ref, step_done("etcd.prove_down")
+        stopped = Rule(state, "", "stopped", because, live=False)
+        return [stopped, Rule(down, "", value=True, because=because, live=False)]
 
     def run(self, group: Group) -> None:
         """One read a host; in a dry-run noted as checked at run where etcd still runs."""

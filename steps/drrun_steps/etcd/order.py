@@ -94,6 +94,9 @@ class Cluster:
             because="clients write as soon as an API server runs: from then on nothing is undone",
             before=running,
         )
+        ready, secret = step_done("kube.ready"), State(step_done("kube.read_secret"), value=True)
+        because = "what an API server that is not ready cannot read proves nothing"
+        yield Rule(ready, "", value=True, because=because, before=secret, live=False)
         yield Rule(
             step_done("etcd.alarms.disarm"),
             self.etcd_hosts,
@@ -116,6 +119,10 @@ class Cluster:
         because = "/healthz stays ok while a controller does nothing: only its lease tells"
         done = step_done("kube.lease_moves")
         yield Duty(done, self.api_hosts, value=True, because=because, some=True)
+        moves = State(done, value=True)
+        because = "a lease proves who works when all that is to be restarted has been"
+        for service in (*self.controllers, self.kubelet):
+            yield self._restarted(service, because, before=moves)
 
     def _controller(self, service: str) -> Iterator[Demand]:
         running = State(self._state(service), "running")
@@ -127,6 +134,10 @@ class Cluster:
         yield Rule(secret, self.api_hosts, value=True, because=because, before=running, some=True)
         because = f"{service} holds in memory what was before the restore: it is started again"
         yield Duty(running.fact, self.api_hosts, running.value, because, anew=True)
+
+    def _restarted(self, service: str, because: str, before: State) -> Rule:
+        hosts, fact = self.api_hosts, self._state(service)
+        return Rule(fact, hosts, "running", because, before=before, live=False, present=True)
 
     def _api_first(self, guarded: State, because: str) -> Rule:
         fact = self._state(self.api)

@@ -118,6 +118,12 @@ class KubeProveDown(HostStep):
     within: str = "45s"
     """How long to wait for it."""
 
+    def rules(self) -> Sequence[Demand]:
+        """After the stops that hold them, where they must be held: before, it proves nothing."""
+        because = "what is proved to be down before it is stopped was down by luck"
+        states = [ServiceState(service).ref for service in self.services if self.held]
+        return [Rule(state, "", "stopped", because, live=False) for state in states]
+
     def run(self, host: Host) -> None:
         """State, hold, then processes and sockets."""
         because = "an API server that lives on during a restore writes back what it has cached"

@@ -124,6 +124,36 @@ def test_a_missing_role_and_a_missing_input_are_found_together() -> None:
     assert "the input snapshot is required: A file" in said
 
 
+def test_a_ring_through_a_step_without_needs_is_named() -> None:
+    """A step without `needs` waits for all above it: one of those must not wait for it."""
+    with pytest.raises(AuthorError) as caught:
+        compiled(
+            """
+            - {id: a, hosts: members, needs: [c], uses: world.fail}
+            - {id: b, hosts: members, uses: world.fail}
+            - {id: c, hosts: members, uses: world.fail}
+            """
+        )
+    (found,) = caught.value.diagnostics
+    assert isinstance(found, Diagnostic)
+    assert "a → c → b → a" in found.message
+    assert "waits for every step above it" in found.hint
+
+
+def test_a_step_may_need_a_later_one_that_waits_for_nothing() -> None:
+    """The order of the text is not the order of the run."""
+    plan = compiled(
+        """
+        - {id: a, hosts: members, needs: [b], uses: world.fail}
+        - {id: b, hosts: members, needs: [], uses: world.fail}
+        """
+    )
+    assert {unit.step: {need.step for need in unit.needs} for unit in plan.units} == {
+        "a": {"b"},
+        "b": set(),
+    }
+
+
 def test_a_file_that_is_no_runbook_yet_shows_its_plans_mistakes_as_well() -> None:
     """Unknown key, wrong type, unknown step type, unknown field and a ring: all in one go."""
     text = HEAD.replace("min: 1", "min: three") + textwrap.dedent(

@@ -86,6 +86,76 @@ def test_per_host_order_proves_nothing_about_other_hosts() -> None:
     assert "nothing makes it come before" in said
 
 
+def ruled(rule: str) -> str:
+    """A head of a runbook with one rule."""
+    return f"""
+drrun: 1
+name: test
+title: A test
+inputs: {{what: {{type: string, default: k}}}}
+roles: {{members: {{min: 1}}}}
+rules:
+  - {rule}
+"""
+
+
+SETS = """
+- {id: first, hosts: members, uses: world.set, with: {key: k, to: v}}
+- {id: second, hosts: members, needs: [], uses: world.set, with: {key: l, to: v}}
+"""
+NEEDS_L = "needs_step: {uses: world.set, with: {key: l}, hosts: members}, because: l before k}"
+
+
+@pytest.mark.parametrize("key", ["k", "'{{ inputs.what }}'"])
+def test_a_rule_may_be_about_steps_with_a_field(key: str) -> None:
+    """Not every `world.set` needs the other first: the one about k does, and an input may say so."""
+    with pytest.raises(AuthorError) as caught:
+        compiled(SETS, ruled(f"{{every: {{uses: world.set, with: {{key: {key}}}}}, {NEEDS_L}"))
+    said = str(caught.value.diagnostics)
+    assert "l before k (rule of the runbook)" in said
+    assert "first" in said
+    about_l = NEEDS_L.replace("key: l", "key: k").replace("l before k", "k before l")
+    text = f"{{every: {{uses: world.set, with: {{key: l}}}}, {about_l}"
+    assert compiled(SETS.replace("needs: []", "needs: [first]"), ruled(text)).units
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        pytest.param(
+            f"{{every: {{uses: world.set, with: {{kye: k}}}}, {NEEDS_L}",
+            "world.set has no field 'kye'",
+            id="misspelt",
+        ),
+        pytest.param(
+            f"{{every: {{uses: world.set}}, {NEEDS_L.replace('key', 'kye')}",
+            "world.set has no field 'kye'",
+            id="misspelt-need",
+        ),
+        pytest.param(
+            f"{{every: {{uses: world.set, with: {{key: '{{{{ steps.a.outputs.b }}}}'}}}}, {NEEDS_L}",
+            "it cannot rest on what a step gives",
+            id="of-the-run",
+        ),
+        pytest.param(
+            f"{{every: {{uses: world.set, with: {{key: '{{{{ inputs.waht }}}}'}}}}, {NEEDS_L}",
+            "waht",
+            id="unknown-input",
+        ),
+        pytest.param(
+            f"{{every: {{effect: change, with: {{key: k}}}}, {NEEDS_L}",
+            "a rule says one thing of one kind of steps",
+            id="no-type",
+        ),
+    ],
+)
+def test_a_rule_that_would_match_nothing_is_a_mistake(rule: str, said: str) -> None:
+    """A guard that nobody stands under is worse than none."""
+    with pytest.raises(AuthorError) as caught:
+        compiled(SETS, ruled(rule))
+    assert said in str(caught.value.diagnostics)
+
+
 def test_the_runbooks_own_rules_are_proved_as_well() -> None:
     """`rules:` of the runbook guard every step of the named type."""
     head = """

@@ -83,15 +83,19 @@ def test_input_for_a_program_that_is_over_does_not_end_the_connection(
     assert Slow.held == [True]
 
 
+@pytest.mark.parametrize("known", [False, True], ids=["found-out", "known-before"])
 def test_a_line_that_breaks_under_input_is_an_error_of_the_line(
-    sshd: Sshd, transport: SshTransport, monkeypatch: pytest.MonkeyPatch
+    sshd: Sshd, transport: SshTransport, monkeypatch: pytest.MonkeyPatch, *, known: bool
 ) -> None:
-    """The library says EOFError there, which nobody above would take for a lost connection."""
+    """The library says EOFError there, or nothing where its reader was the first to see the end."""
 
     class Broken(OrderlyTransport):
         def _send_user_message(self, message: paramiko.Message) -> None:
             if message.asbytes()[0] == MSG_CHANNEL_DATA:
-                self.sock.shutdown(socket.SHUT_WR)
+                self.sock.shutdown(socket.SHUT_RDWR if known else socket.SHUT_WR)
+                if known:
+                    self.join(WAIT)
+                    assert not self.is_active()
             super()._send_user_message(message)  # type: ignore[misc]
 
     monkeypatch.setattr("drrun.transport.dial.OrderlyTransport", Broken)
