@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from tests.unit.steps.recorded_answers import snapshot as recorded_snapshot
 
 from drrun_lab import Lab, rehearsal
 from drrun_lab.keys import SshKey
@@ -72,6 +73,22 @@ def test_a_bad_snapshot_is_refused_before_any_stop(
     assert refused.returncode == 5, told
     assert str(bad) in told
     assert "next" in told
+    assert [(h, s[0]) for h, s in _state(healthy).items()] == [(h, s[0]) for h, s in before.items()]
+    assert not [e for e in operator.journal(operator.newest()) if e.type == "change.intended"]
+
+
+def test_another_clusters_snapshot_is_refused_before_any_stop(
+    healthy: Lab, operator: Operator, tmp_path: Path
+) -> None:
+    """Sound and sealed, of a cluster that runs elsewhere: every host holds other data, and lacks a key."""
+    foreign = tmp_path / "foreign.db"
+    foreign.write_bytes(recorded_snapshot("kube"))
+    before = _state(healthy)
+    refused = _restore(operator, foreign)
+    told = refused.stdout + refused.stderr
+    assert refused.returncode == 5, told
+    assert "is of another cluster than the snapshot" in told
+    assert "accept_cluster=b0fb6dbd-6008-4f08-9a5f-049ba07dc6c3" in told
     assert [(h, s[0]) for h, s in _state(healthy).items()] == [(h, s[0]) for h, s in before.items()]
     assert not [e for e in operator.journal(operator.newest()) if e.type == "change.intended"]
 

@@ -1,10 +1,11 @@
-"""Kubernetes: readiness, decryption, proof of being down, leases."""
+"""Kubernetes: whose snapshot, readiness, decryption, proof of being down, leases."""
 
 from typing import Any
 
 from drrun.spi import Fact, Step
-from drrun_steps.kube import facts
+from drrun_steps.kube import facts, origin
 from drrun_steps.kube.masterleases import KubeMasterLeases, PruneMasterLeases
+from drrun_steps.kube.origin import Fits, ReadOrigin
 from drrun_steps.kube.servers import EtcdServers
 from drrun_steps.kube.steps import KubeProveDown, LeaseMoves, ReadSecret, ReadyStep
 
@@ -15,5 +16,7 @@ STEPS: tuple[type[Step], ...] = (
     LeaseMoves,
     EtcdServers,
     PruneMasterLeases,
+    ReadOrigin,
+    Fits,
 )
-FACTS: tuple[type[Fact[Any]], ...] = (*facts.FACTS, KubeMasterLeases)
+FACTS: tuple[type[Fact[Any]], ...] = (*facts.FACTS, KubeMasterLeases, *origin.FACTS)

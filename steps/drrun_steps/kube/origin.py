@@ -1,0 +1,312 @@
+"""Whose snapshot it is, and whether the keys are here that it needs: known before anything stops.
+
+A snapshot says by itself which cluster it is of: the UID of its namespace kube-system. A member's data
+directory holds that text, too, whether etcd runs or not. And each value that is encrypted names
+its key; an API server without that key starts, and then fails on the first Secret.
+Sources: hazards H11 and H12; kubernetes.io, "Encrypting Confidential Data at Rest" (the prefix
+`k8s:enc:PROVIDER:VERSION:KEY:`); etcd's mvccpb.KeyValue; k8s.io/apimachinery generated.proto.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from drrun.spi import (
+    CONTROLLER,
+    Command,
+    Effect,
+    Fact,
+    Host,
+    HostStep,
+    Json,
+    Look,
+    Outputs,
+    Refused,
+    Repeat,
+    Reply,
+    sh,
+)
+from drrun_steps.etcd.bolt import Bolt
+from drrun_steps.etcd.ruling import config_fact
+from drrun_steps.fields import Listed
+from drrun_steps.service.facts import ServiceState
+from drrun_steps.service.flags import ServiceFlag
+
+_SEAL = 32
+_ENCRYPTED = b"k8s:enc:"
+_PROTOBUF = b"k8s\x00"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a snapshot says of its cluster. `uid` is empty where no kube-system is in it."""
+
+    uid: str = ""
+    keys: tuple[str, ...] = ()
+    """Keys that its values are encrypted with, as `aescbc:key1`."""
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotOrigin(Look[Origin]):
+    """Whose snapshot a file on the controller is, read here in pure Python."""
+
+    name: ClassVar[str] = "kube.snapshot.origin"
+    timeout: ClassVar[float] = 600.0
+    path: str
+    prefix: str = "/registry"
+
+    def about(self) -> tuple[str, ...]:
+        """The file, which a step on any host may bring here."""
+        return (f"@file:{self.path}",)
+
+    def look(self) -> Origin:
+        """Raises OSError, or ValueError where its database makes no sense."""
+        path = Path(self.path).expanduser()
+        namespace = f"{self.prefix}/namespaces/kube-system".encode()
+        uid, keys = "", dict[bytes, str]()
+        with path.open("rb") as file:
+            for key, value in _stored(Bolt(file, path.stat().st_size - _SEAL)):
+                if key == namespace:
+                    uid = _uid(value) or uid
+                if value.startswith(_ENCRYPTED):
+                    keys[key] = _key_of(value)
+                else:
+                    keys.pop(key, None)
+        return Origin(uid, tuple(sorted(set(keys.values()))))
+
+
+def _stored(bolt: Bolt) -> Iterator[tuple[bytes, bytes]]:
+    """Every revision of every key, oldest first; the value of one that was deleted is empty."""
+    for _, raw in bolt.items(b"key", sys.maxsize):
+        fields = _fields(raw)
+        yield bytes(fields.get(1, b"")), bytes(fields.get(5, b""))
+
+
+def _key_of(value: bytes) -> str:
+    """`k8s:enc:aescbc:v1:key1:…` as `aescbc:key1`."""
+    parts = value[:300].split(b":")
+    return b":".join((parts[2], parts[4] if len(parts) > 4 else b"")).decode("utf-8", "replace")
+
+
+def _uid(value: bytes) -> str:
+    """The UID of a stored object, as protobuf or JSON; empty where it cannot be read."""
+    try:
+        if value.startswith(_PROTOBUF):  # runtime.Unknown.raw, .metadata, .uid
+            found = _nested(value[len(_PROTOBUF) :], 2, 1, 5)
+            return found.decode("ascii", "replace")
+        return str(json.loads(value)["metadata"]["uid"])
+    except (ValueError, LookupError, TypeError):
+        return ""
+
+
+def _nested(data: bytes, *path: int) -> bytes:
+    for number in path:
+        data = _fields(data)[number]
+    return data
+
+
+def _fields(data: bytes) -> dict[int, bytes]:
+    """The length-delimited fields of a protobuf message, the last of each number; numbers are skipped."""
+    found: dict[int, bytes] = {}
+    at = 0
+    while at < len(data):
+        tag, at = _varint(data, at)
+        if tag & 7 == 0:
+            _, at = _varint(data, at)
+        elif tag & 7 == 2:
+            size, at = _varint(data, at)
+            found[tag >> 3] = data[at : at + size]
+            at += size
+        else:
+            at += {1: 8, 5: 4}.get(tag & 7, len(data))
+    return found
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while at < len(data):
+        byte = data[at]
+        value |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            return value, at
+    raise ValueError("a number has no end")
+
+
+_HELD = r"""
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export PATH LC_ALL=C
+db=$DATA/member/snap/db
+[ -s "$db" ] || { echo none; exit 0; }
+if grep -qaF -e "$UID_TEXT" -- "$db"; then echo same
+elif grep -qaF -e "$NAMESPACE" -- "$db"; then echo other
+else echo none; fi
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterHeld(Fact[str]):
+    """Whether a host's data directory is of the cluster with this UID: `same`, `other` or `none`.
+
+    Read from the database file, so that it needs no etcd that runs: what a cluster once stored
+    stays in its pages. `none`: there is no data, or none of Kubernetes.
+    """
+
+    name: ClassVar[str] = "kube.cluster_held"
+    timeout: ClassVar[float] = 600.0
+    uid: str
+    data_dir: str
+    prefix: str = "/registry"
+
+    def about(self) -> tuple[str, ...]:
+        """What the members hold."""
+        return ("etcd-data", "@etcd")
+
+    def ask(self) -> Command:
+        """Reads the database file twice at most."""
+        namespace = f"{self.prefix}/namespaces/kube-system"
+        return sh(_HELD, DATA=self.data_dir, UID_TEXT=self.uid, NAMESPACE=namespace)
+
+    def parse(self, reply: Reply) -> str:
+        """Raises ValueError when it broke off."""
+        said = reply.text.strip()
+        if said not in {"same", "other", "none"}:
+            raise ValueError(f"cannot read {self.data_dir}: {reply.complaint!r}")
+        return said
+
+
+_KEYS = r"""
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export PATH LC_ALL=C
+[ -r "$FILE" ] || exit 3
+# YAML or JSON, one word a line: what a key is called leaves the host, what it is never does.
+tr '{}[],' '\n\n\n\n\n' <"$FILE" | awk '
+  { gsub(/["\047]/, ""); sub(/[[:space:]]*#.*/, ""); sub(/^[[:space:]]*(-[[:space:]]+)*/, "") }
+  /^(aescbc|aesgcm|secretbox|kms)[[:space:]]*:/ { kind = $0; sub(/[[:space:]]*:.*/, "", kind) }
+  /^name[[:space:]]*:/ { sub(/^name[[:space:]]*:[[:space:]]*/, ""); sub(/[[:space:]]*$/, "")
+    if (kind && $0) print kind ":" $0 }'
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class EncryptionKeys(Fact[tuple[str, ...]]):
+    """Names of the keys in an API server's encryption settings, as `aescbc:key1`; never the keys."""
+
+    name: ClassVar[str] = "kube.encryption_keys"
+    file: str
+
+    def about(self) -> tuple[str, ...]:
+        """The file."""
+        return (f"file:{self.file}",)
+
+    def ask(self) -> Command:
+        """Providers and names, picked out on the host."""
+        return sh(_KEYS, FILE=self.file)
+
+    def parse(self, reply: Reply) -> tuple[str, ...]:
+        """Without a file there are none. Raises ValueError when it broke off."""
+        if reply.exit not in {0, 3}:
+            raise ValueError(f"cannot read {self.file}: {reply.complaint!r}")
+        return tuple(sorted(set(reply.text.split("\n")) - {""}))
+
+
+FACTS: tuple[type[Fact[Any]], ...] = (SnapshotOrigin, ClusterHeld, EncryptionKeys)
+
+
+class ReadOrigin(HostStep):
+    """Read whose snapshot it is: the UID of its kube-system, and the keys that encrypt its Secrets.
+
+    On the controller, in pure Python. A snapshot without Kubernetes in it is refused.
+    """
+
+    uses = "kube.snapshot.origin"
+    effect = Effect.READ
+    repeat = Repeat.SAFE
+    outputs = ("uid", "keys")
+
+    path: str
+    """The snapshot file on the controller, proved by etcd.snapshot.verify."""
+    prefix: str = "/registry"
+    """The API servers' `--etcd-prefix`."""
+
+    def run(self, host: Host) -> Outputs:
+        """One look at the file."""
+        if host.name != CONTROLLER:
+            raise Refused("a snapshot is read on the controller", hint="leave `hosts` out")
+        found = host.read(SnapshotOrigin(self.path, self.prefix))
+        if not found.uid:
+            raise Refused(
+                f"{self.path} holds no namespace kube-system under {self.prefix}: it is no snapshot of "
+                "a Kubernetes cluster",
+                hint="name another snapshot; where the API servers have an --etcd-prefix, set `prefix`",
+            )
+        keys: Json = list(found.keys)
+        return {"uid": found.uid, "keys": keys}
+
+
+class Fits(HostStep):
+    """Prove that a snapshot belongs here: of this cluster, and encrypted with keys that are here.
+
+    On members of etcd, its cluster's UID must be in what their data directory holds; where there is
+    no data that could tell, that is said and nothing is refused. On API servers, every key that a
+    value in the snapshot names must be in the encryption settings.
+    """
+
+    uses = "kube.snapshot.fits"
+    effect = Effect.READ
+    repeat = Repeat.SAFE
+
+    uid: str
+    """From kube.snapshot.origin."""
+    keys: Listed
+    """From kube.snapshot.origin."""
+    accept_cluster: str = ""
+    """The snapshot's UID, where hosts hold another cluster's data that is to be replaced."""
+    prefix: str = "/registry"
+    """The API servers' `--etcd-prefix`."""
+    etcd: str = "etcd"
+    """etcd's unit or static pod."""
+    apiserver: str = "kube-apiserver"
+    """The API server's unit or static pod."""
+
+    def run(self, host: Host) -> None:
+        """What the host is, it says itself: a member, an API server, or both."""
+        config = host.read(config_fact(host, self.etcd))
+        if config.found:
+            self._same_cluster(host, config.data_dir)
+        if self.keys:
+            self._keys_are_here(host)
+
+    def _same_cluster(self, host: Host, data_dir: str) -> None:
+        held = host.read(ClusterHeld(self.uid, data_dir, self.prefix))
+        if held == "none":
+            host.note(f"{host.name}: {data_dir} holds nothing that tells whose it is")
+        elif held == "other" and self.accept_cluster == self.uid:
+            host.note(f"{host.name}: {data_dir} is another cluster's, as accepted")
+        elif held == "other":
+            raise Refused(
+                f"{host.name}: {data_dir} is of another cluster than the snapshot, whose kube-system "
+                f"has the UID {self.uid}",
+                hint="check snapshot and inventory; where the data on the host is to be replaced "
+                f"by another cluster's, say -e accept_cluster={self.uid}",
+            )
+
+    def _keys_are_here(self, host: Host) -> None:
+        if host.read(ServiceState(self.apiserver)) == "missing":
+            return
+        flag = host.read(ServiceFlag(self.apiserver, "encryption-provider-config"))
+        known = host.read(EncryptionKeys(flag[0])) if flag else ()
+        lost = [key for key in self.keys if key not in known]
+        if lost:
+            where = flag[0] if flag else f"{self.apiserver}: no --encryption-provider-config"
+            raise Refused(
+                f"{host.name}: values in the snapshot are encrypted with {', '.join(lost)}, and no "
+                f"such key is in {where}",
+                hint="bring back the encryption settings of the time of the snapshot; without "
+                "the key these values are lost, whatever is restored",
+            )

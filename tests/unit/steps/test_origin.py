@@ -1,0 +1,209 @@
+"""Whose snapshot it is and which keys it needs, told before anything is stopped (H11, H12)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.unit.steps.recorded_answers import said, snapshot
+
+from drrun.spi import CONTROLLER, Command, Fact, Refused, Reply
+from drrun.testing import FakeHost
+from drrun_steps.etcd.config import Config, EtcdConfig
+from drrun_steps.kube.origin import (
+    ClusterHeld,
+    EncryptionKeys,
+    Fits,
+    Origin,
+    ReadOrigin,
+    SnapshotOrigin,
+)
+from drrun_steps.service.facts import ServiceState
+from drrun_steps.service.flags import ServiceFlag
+
+UID = "b0fb6dbd-6008-4f08-9a5f-049ba07dc6c3"
+KEYS = ("aescbc:key1", "kms:vault")
+
+
+@pytest.fixture
+def recorded(tmp_path: Path) -> Path:
+    """What a real etcd saved: a real kube-system, values of five providers, some of them replaced."""
+    path = tmp_path / "kube.db"
+    path.write_bytes(snapshot("kube"))
+    return path
+
+
+def _run(shell: list[str], command: Command) -> Reply:
+    done = subprocess.run(
+        shell,
+        input=command.script(),
+        capture_output=True,
+        env={"PATH": os.environ["PATH"]},
+        check=False,
+    )
+    return Reply(done.returncode, done.stdout, done.stderr)
+
+
+def test_a_snapshot_says_whose_it_is_and_which_keys_it_needs(recorded: Path) -> None:
+    """The newest value of each key counts: not one replaced, deleted, or that speaks of a key."""
+    assert SnapshotOrigin(str(recorded)).look() == Origin(UID, KEYS)
+
+
+def test_a_snapshot_without_kubernetes_is_refused(tmp_path: Path, recorded: Path) -> None:
+    """Sound, sealed, and of something else; or under another prefix than was said."""
+    plain = tmp_path / "plain.db"
+    plain.write_bytes(snapshot("35"))
+    for fact in (SnapshotOrigin(str(plain)), SnapshotOrigin(str(recorded), "/other")):
+        found = fact.look()
+        assert found.uid == ""
+        host = FakeHost(CONTROLLER, {fact: found})
+        with pytest.raises(Refused, match="no namespace kube-system under"):
+            ReadOrigin(path=fact.path, prefix=fact.prefix).run(host)
+
+
+def test_what_was_read_is_given_to_the_steps_behind(recorded: Path) -> None:
+    """As the proof takes it."""
+    fact = SnapshotOrigin(str(recorded))
+    host = FakeHost(CONTROLLER, {fact: fact.look()})
+    assert ReadOrigin(path=fact.path).run(host) == {"uid": UID, "keys": list(KEYS)}
+
+
+@pytest.mark.parametrize("shell", [["dash"], ["bash"], ["busybox", "sh"], ["mksh"]], ids=str)
+@pytest.mark.parametrize(
+    ("content", "held"),
+    [
+        (b"pages\n" + snapshot("kube"), "same"),
+        (snapshot("kube").replace(UID.encode(), b"0" * 36), "other"),
+        (snapshot("35"), "none"),
+        (b"", "none"),
+        (None, "none"),
+    ],
+    ids=["same", "other", "no-kubernetes", "empty", "missing"],
+)
+def test_a_data_directory_tells_whose_it_is_without_etcd(
+    tmp_path: Path, shell: list[str], content: bytes | None, held: str
+) -> None:
+    """The UID stands in the pages of the database, whether etcd runs or not."""
+    if content is not None:
+        (tmp_path / "member/snap").mkdir(parents=True)
+        (tmp_path / "member/snap/db").write_bytes(content)
+    fact = ClusterHeld(UID, str(tmp_path))
+    assert fact.parse(_run(shell, fact.ask())) == held
+
+
+_YAML = """\
+apiVersion: apiserver.config.k8s.io/v1
+kind: EncryptionConfiguration
+resources:
+  - resources: [secrets, configmaps]  # name: comment
+    providers:
+      # - name: off
+      - aescbc:
+          keys:
+            - name: key1
+              secret: c2VjcmV0IGlzIHNlY3VyZQ==
+            - secret: >-
+                bW9yZQ==
+              name: "key2"
+      - kms:
+          apiVersion: v2
+          name: vault
+          endpoint: unix:///run/kms.sock
+      - identity: {}
+"""
+_JSON = (
+    '{"kind":"EncryptionConfiguration","resources":[{"resources":["secrets"],"providers":'
+    '[{"secretbox":{"keys":[{"name":"box","secret":"c2VjcmV0"}]}},{"identity":{}}]}]}'
+)
+
+
+@pytest.mark.parametrize("shell", [["dash"], ["bash"], ["busybox", "sh"], ["mksh"]], ids=str)
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        (_YAML, ("aescbc:key1", "aescbc:key2", "kms:vault")),
+        (_JSON, ("secretbox:box",)),
+        ("resources: []\n", ()),
+        (None, ()),
+    ],
+    ids=["yaml", "json", "none", "missing"],
+)
+def test_names_of_keys_leave_the_host_and_no_key_does(
+    tmp_path: Path, shell: list[str], text: str | None, names: tuple[str, ...]
+) -> None:
+    """However the file is written, also with a secret on a line of its own."""
+    path = tmp_path / "encryption.yaml"
+    if text is not None:
+        path.write_text(text)
+    fact = EncryptionKeys(str(path))
+    reply = _run(shell, fact.ask())
+    assert fact.parse(reply) == names
+    for secret in (b"c2Vj", b"bW9y"):
+        assert secret not in reply.stdout + reply.stderr
+
+
+def _host(
+    held: str, *, state: str = "running", file: str = "/e.yaml", keys: tuple[str, ...] = KEYS
+) -> FakeHost:
+    answers: dict[Fact[Any], object] = {
+        EtcdConfig(): Config(found=bool(held), data_dir="/var/lib/etcd"),
+        ClusterHeld(UID, "/var/lib/etcd"): held,
+        ServiceState("kube-apiserver"): state,
+        ServiceFlag("kube-apiserver", "encryption-provider-config"): (file,) if file else (),
+        EncryptionKeys(file): keys,
+    }
+    return FakeHost("cp1", answers)
+
+
+def test_a_host_of_the_same_cluster_with_its_keys_fits() -> None:
+    """Also one that is no member, one without data (said), and one without an API server."""
+    step = Fits(uid=UID, keys=KEYS)
+    for host in (_host("same"), _host(""), _host("same", state="missing", keys=())):
+        step.run(host)
+        assert not host.notes
+    empty = _host("none")
+    step.run(empty)
+    assert "nothing that tells whose it is" in empty.notes[0]
+
+
+def test_another_clusters_data_is_not_replaced_without_a_word() -> None:
+    """The word is the snapshot's UID: one that was copied from an older run does not do."""
+    with pytest.raises(Refused, match="of another cluster than the snapshot") as caught:
+        Fits(uid=UID, keys=KEYS).run(_host("other"))
+    assert f"accept_cluster={UID}" in caught.value.hint
+    with pytest.raises(Refused):
+        Fits(uid=UID, keys=KEYS, accept_cluster="0" * 36).run(_host("other"))
+    host = _host("other")
+    Fits(uid=UID, keys=KEYS, accept_cluster=UID).run(host)
+    assert "as accepted" in host.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("host", "where"),
+    [
+        (_host("same", keys=("aescbc:key1",)), "/e.yaml"),
+        (_host("same", file="", keys=()), "no --encryption-provider-config"),
+    ],
+    ids=["another-key", "no-settings"],
+)
+def test_a_key_that_is_gone_is_found_before_the_stop(host: FakeHost, where: str) -> None:
+    """By name, with the file; the same keys in another API server's file are no help here."""
+    with pytest.raises(Refused, match="kms:vault") as caught:
+        Fits(uid=UID, keys=KEYS).run(host)
+    assert where in str(caught.value)
+
+
+def test_a_snapshot_without_encrypted_values_asks_for_no_keys() -> None:
+    """Nothing is asked of the API server."""
+    Fits(uid=UID, keys=()).run(FakeHost("cp1", {EtcdConfig(): Config(found=False)}))
+
+
+def test_an_answer_that_broke_off_is_no_answer() -> None:
+    """Neither `none` nor an empty list is guessed."""
+    with pytest.raises(ValueError, match="cannot read"):
+        ClusterHeld(UID, "/x").parse(said("", code=124))
+    with pytest.raises(ValueError, match="cannot read"):
+        EncryptionKeys("/x").parse(said("", code=124))
