@@ -51,11 +51,13 @@ _SPARES = {"kubeadm": "the lab has no further nodes to join"}
 SCENARIOS: Mapping[str, Scenario] = {
     "restore all members from a snapshot": Scenario("A1"),
     "a member that does not start: refused by the gate, undone": Scenario("A5", _PODS),
-    "an API server that does not stop: refused, undone": Scenario("A3", _PODS),
+    "an API server that does not stop: refused, undone": Scenario("A3"),
+    "a client that watched before the restore": Scenario("A11", _PODS),
+    "restore onto mount points, with the log elsewhere": Scenario("A13", _PODS),
     "restore a cluster of a single host": Scenario("A1", _PODS),
-    "restore one member, the others join": Scenario("", _PODS),
-    "NOSPACE: compact, defragment, disarm": Scenario("A6", _PODS),
-    "rescue from one live survivor of three": Scenario("A7", _PODS),
+    "restore one member, the others join": Scenario(),
+    "NOSPACE: compact, defragment, disarm": Scenario("A6"),
+    "rescue from one live survivor of three": Scenario("A7"),
     "rescue from one stopped survivor, two fenced": Scenario("A7", _PODS),
     "grow the rescued member to three again": Scenario("A7", _PODS),
     "replace a dead member by another host": Scenario("A8", _SPARES),
@@ -63,9 +65,9 @@ SCENARIOS: Mapping[str, Scenario] = {
     "shrink from 5 to 3": Scenario("A9", _SPARES),
     "drill on a member: restored, booted, counted": Scenario("A14", _PODS),
     "drill on a spare: restored, booted, counted": Scenario("A14", _SPARES),
-    "restart all members one by one": Scenario("", _PODS),
+    "restart all members one by one": Scenario(),
     "restart the control plane, one host at a time": Scenario(),
-    "tell every API server of all members": Scenario("", _PODS),
+    "tell every API server of all members": Scenario(),
     "three members, three snapshots: healthy, and refused": Scenario("", _PODS),
     "a diverged member is found and rebuilt": Scenario("", _PODS),
 }
@@ -75,10 +77,8 @@ ELSEWHERE = {
     "by `make test` (tests/lab/test_refused.py, test_killed.py) and `make test-recoveries`",
     "A4": "killed after every journal append and every remote effect, and resumed: `make test-crash`",
     "A10": "*not covered*: expired certificates",
-    "A11": "*not covered*: the revision bump is computed and applied, a watch is not followed",
     "A12": "leftovers of an emergency are found by `etcd-preflight` (unit tests); proxies are not in the "
     "environment of any question; a planted masterlease goes with the restore of a single host",
-    "A13": "*not covered on a cluster*: mount points and a WAL elsewhere are in unit tests only",
 }
 
 

@@ -83,6 +83,19 @@ def _booted(request: pytest.FixtureRequest) -> Iterator[Lab]:
         lab.down()
 
 
+@pytest.fixture(scope="module", params=["3.5", "3.4"])
+def kubeadm(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """Three nodes and a load balancer, booted from the saved cluster if there is one."""
+    if os.geteuid() != 0:
+        pytest.skip("booting hosts needs root")
+    line: EtcdLine = request.param
+    spec = LabSpec(layout="kubeadm", etcd=line)
+    lab = Lab.up(f"pods{line.replace('.', '')}", spec, progress=Progress())
+    yield lab
+    if not os.environ.get("DRRUN_KEEP_LAB"):
+        lab.down()
+
+
 @pytest.fixture
 def fresh(booted: Lab) -> Lab:
     """The lab as it was right after its first boot."""

@@ -98,3 +98,74 @@ def test_a_member_that_does_not_start_ends_in_the_old_cluster(
         assert fresh.kubectl("get", "--raw", "/readyz").returncode != 0
         undone(fresh, operator, objects, cluster)
         remarks.append("no API server was started; all objects there")
+
+
+# -- clients, and disks of another layout ------------------------------------------------------
+
+WATCH = """
+{etcdctl} watch /registry/ --prefix --rev={revision} >/tmp/watch.out 2>/tmp/watch.err &
+for i in $(seq 100); do
+  [ -s /tmp/watch.out ] || [ -s /tmp/watch.err ] || {{ sleep 0.1; continue; }}; break
+done
+kill $! 2>/dev/null
+cat /tmp/watch.err
+"""
+"""What a client does that comes back: it asks for all that came behind what it saw last."""
+
+
+def test_a_client_that_watched_is_told_that_it_missed_something(
+    fresh: Lab, operator: Operator, matrix: Matrix, saved: tuple[Path, dict[str, str]]
+) -> None:
+    """A11: the revision that it saw last is compacted; where none can be raised, the report says so."""
+    path, _ = saved
+    last = rehearsal.members(fresh)[0].revision
+    with matrix.cell("a client that watched before the restore", fresh) as remarks:
+        code, told = restore(operator, path)
+        assert code == 0, told
+        watch = WATCH.format(etcdctl=rehearsal.ETCDCTL, revision=last + 1)
+        heard = fresh.ssh("cp1", watch).stdout
+        if fresh.layout.spec.etcd == "3.4":
+            assert "compacted" not in heard
+            assert "every client that watches" in told
+            remarks.append("this etcd cannot raise revisions: the run says whom to restart")
+        else:
+            assert "required revision has been compacted" in heard
+            remarks.append("it is told that its revision is compacted, and lists anew")
+
+
+ELSEWHERE = """
+set -e
+systemctl stop etcd
+mkdir -p /srv/disk/lost+found
+mv /var/lib/etcd/member /srv/disk/member
+mv /srv/disk/member/wal /srv/wal
+mount --bind /srv/disk /var/lib/etcd
+chown etcd: /srv/disk /srv/wal 2>/dev/null || :
+echo 'ETCD_WAL_DIR="/srv/wal"' >>/etc/default/etcd
+systemctl start --no-block etcd
+"""
+"""etcd's data on a disk of its own, which cannot be renamed, and its log on another."""
+
+
+def test_data_on_a_disk_of_its_own_and_a_log_on_another(
+    fresh: Lab, operator: Operator, matrix: Matrix, tmp_path: Path
+) -> None:
+    """A13: a mount point with lost+found is filled, not renamed; the old data and log are kept."""
+    scenario = "restore onto mount points, with the log elsewhere"
+    rehearsal.each(fresh, ELSEWHERE, MEMBERS)
+    fresh.wait_ready()
+    before = rehearsal.write_objects(fresh, "before", 10)
+    path = tmp_path / "snapshot.db"
+    done = operator.drrun("etcd-backup.yaml", "-e", f"to={path}", "--yes", "--no-input")
+    assert done.returncode == 0, done.stdout + done.stderr
+    rehearsal.write_objects(fresh, "after", 10)
+    with matrix.cell(scenario, fresh) as remarks:
+        code, told = restore(operator, path)
+        assert code == 0, told
+        assert rehearsal.read_objects(fresh) == before
+        assert rehearsal.disagreement(rehearsal.members(fresh)) == ""
+        look = "mountpoint -q /var/lib/etcd && ls -A /var/lib/etcd /srv/wal"
+        for host, listed in rehearsal.each(fresh, look, MEMBERS).items():
+            assert {"lost+found", "member"} <= set(listed.split()), f"{host}: {listed}"
+            assert ".wal" in listed, f"{host}: {listed}"
+        remarks.append("10 objects of the snapshot, none of 10 later ones")

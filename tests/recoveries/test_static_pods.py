@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,8 +9,7 @@ from pathlib import Path
 import pytest
 from tests.lab.test_recovery import made, outage, predicted
 
-from drrun_lab import Lab, LabSpec, Progress, rehearsal
-from drrun_lab.layout import EtcdLine
+from drrun_lab import Lab, rehearsal
 from drrun_lab.operator import Operator
 from drrun_lab.prober import Prober
 from drrun_lab.rehearsal import each
@@ -41,21 +39,8 @@ steps:
 """
 
 
-@pytest.fixture(scope="module", params=["3.5", "3.4"])
-def kubeadm(request: pytest.FixtureRequest) -> Iterator[Lab]:
-    """Three nodes and a load balancer, booted from the saved cluster if there is one."""
-    if os.geteuid() != 0:
-        pytest.skip("booting hosts needs root")
-    line: EtcdLine = request.param
-    spec = LabSpec(layout="kubeadm", etcd=line)
-    lab = Lab.up(f"pods{line.replace('.', '')}", spec, progress=Progress())
-    yield lab
-    if not os.environ.get("DRRUN_KEEP_LAB"):
-        lab.down()
-
-
-@pytest.fixture
-def operator(kubeadm: Lab, tmp_path: Path) -> Operator:
+@pytest.fixture(name="operator")
+def _operator(kubeadm: Lab, tmp_path: Path) -> Operator:
     """Somebody with drrun and a folder for runs of their own."""
     return Operator(kubeadm.inventory, tmp_path / "state")
 
@@ -134,22 +119,22 @@ def test_a_rolling_restart_of_the_control_plane_loses_no_write(
     kubeadm: Lab, operator: Operator, matrix: Matrix
 ) -> None:
     """Every server and controller is another container, every kubelet another process, etcd the same."""
-    before, etcd = _lives(kubeadm, *PODS[1:]), _lives(kubeadm, "etcd")
+    before, etcd = lives(kubeadm, *PODS[1:]), lives(kubeadm, "etcd")
     kubelets = _kubelets(kubeadm)
     with matrix.cell("restart the control plane, one host at a time", kubeadm) as remarks:
         with Prober(kubeadm) as prober:
             done = operator.drrun("control-plane-restart.yaml", "--yes", "--no-input", timeout=600)
         assert done.returncode == 0, done.stdout + done.stderr
-        after = _lives(kubeadm, *PODS[1:])
+        after = lives(kubeadm, *PODS[1:])
         assert len(before) == len(after) == 9
         assert not before & after
         assert not kubelets & _kubelets(kubeadm)
-        assert _lives(kubeadm, "etcd") == etcd
+        assert lives(kubeadm, "etcd") == etcd
         assert prober.lost() == []
         remarks.append(f"0 acknowledged writes lost, longest gap {prober.gap():.1f} s")
 
 
-def _lives(lab: Lab, *pods: str) -> set[str]:
+def lives(lab: Lab, *pods: str) -> set[str]:
     """The ids of the running containers of some static pods, on all hosts."""
     script = "".join(f"crictl ps -q --name '^{pod}$' --state Running\n" for pod in pods)
     hosts = [host.name for host in lab.layout.members]

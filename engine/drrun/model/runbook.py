@@ -79,6 +79,10 @@ class RoleSpec(Part):
     """Whether the number must be odd (members of a quorum)."""
     whole: Flag = False
     """Whether --limit may not narrow it."""
+    of: str | None = None
+    """A role above that each of its hosts must be in."""
+    default: str | None = None
+    """A host expression over roles above: who it is where neither the inventory nor `-e` says."""
     help: str = ""
     """What these hosts are."""
 

@@ -14,7 +14,7 @@ from drrun.lang.load import LoadedRunbook
 from drrun.lang.template import BLANK
 from drrun.model.fencing import Fencing, names
 from drrun.model.inventory import Inventory, Target
-from drrun.model.runbook import InputSpec
+from drrun.model.runbook import InputSpec, RoleSpec
 from drrun.values import CONTROLLER, Digest, HostName, Json, NotKnown, seconds
 
 
@@ -152,7 +152,8 @@ def bind_for_lint(loaded: LoadedRunbook) -> tuple[Inventory, Binding]:
     for name, spec in loaded.runbook.roles.items():
         # Three, where it may be: the first, the last, and one in between that is easily forgotten.
         least = max(spec.min, min(spec.max or 3, 3))
-        hosts = tuple(HostName(f"{name.replace('_', '-')}-{i + 1}") for i in range(least))
+        made = tuple(HostName(f"{name.replace('_', '-')}-{i + 1}") for i in range(least))
+        hosts = roles[spec.of][:least] if spec.of in roles else made
         roles[name] = hosts
         targets |= {host: Target(name=host, address=host) for host in hosts}
     inputs: dict[str, Any] = {
@@ -190,24 +191,50 @@ def _roles(
     for name, spec in loaded.runbook.roles.items():
         group = answers.get(f"role.{name}", name)
         hosts = inventory.groups.get(group) or _named(group, inventory)
-        message = hint = ""
+        if hosts is None and group == name and spec.default is not None:
+            group = f"default {spec.default!r}"
+            try:
+                hosts = resolve(spec.default, roles, tuple(inventory.targets))
+            except HostsError as error:
+                at = ("roles", name, "default")
+                problems.append(loaded.diagnostic(at, error.code, str(error), error.hint))
+                continue
         if hosts is None:
             message = f"the inventory {inventory.name} has no group {group!r} for the role {name}"
             hint = (
                 did_you_mean(group, inventory.groups)
                 or f"add the group, or name another one, or hosts: -e role.{name}=GROUP_OR_HOSTS"
             )
-        elif len(hosts) < spec.min or (spec.max is not None and len(hosts) > spec.max):
-            bound = f"at least {spec.min}" if len(hosts) < spec.min else f"at most {spec.max}"
-            message = f"the role {name} needs {bound} hosts, the group {group} has {len(hosts)}"
-        elif spec.odd and len(hosts) % 2 == 0:
-            message = f"the role {name} needs an odd number of hosts, {group} has {len(hosts)}"
-            hint = "an even number tolerates no more failures than one less"
+        else:
+            message, hint = _mismatch(name, spec, (group, hosts), roles)
         if message:
             problems.append(loaded.diagnostic(("roles", name), "role", message, hint))
         else:
             roles[name] = hosts or ()
     return roles
+
+
+def _mismatch(
+    name: str,
+    spec: RoleSpec,
+    found: tuple[str, tuple[HostName, ...]],
+    roles: Mapping[str, tuple[HostName, ...]],
+) -> tuple[str, str]:
+    """Why a group's hosts cannot be a role, and the next move; empty when they can."""
+    group, hosts = found
+    if len(hosts) < spec.min or (spec.max is not None and len(hosts) > spec.max):
+        bound = f"at least {spec.min}" if len(hosts) < spec.min else f"at most {spec.max}"
+        message = f"the role {name} needs {bound} hosts, the group {group} has {len(hosts)}"
+        return message, f"name others: -e role.{name}=HOSTS"
+    if spec.of is not None and not set(hosts) <= set(roles.get(spec.of, ())):
+        known = roles.get(spec.of, ())
+        strangers = ", ".join(host for host in hosts if host not in known)
+        message = f"the role {name} has hosts of {spec.of} alone, and {strangers} is none"
+        return message, f"choose among {', '.join(known)}" if known else ""
+    if spec.odd and len(hosts) % 2 == 0:
+        message = f"the role {name} needs an odd number of hosts, {group} has {len(hosts)}"
+        return message, "an even number tolerates no more failures than one less"
+    return "", ""
 
 
 def _inputs(

@@ -124,6 +124,47 @@ def test_a_missing_role_and_a_missing_input_are_found_together() -> None:
     assert "the input snapshot is required: A file" in said
 
 
+DEFAULTED = """
+drrun: 1
+name: test
+title: A test
+roles:
+  members: {min: 1}
+  seed: {max: 1}
+  first: {max: 1, of: members, default: members & seed}
+"""
+FIRST = "- {id: f, hosts: first, uses: world.fail}"
+
+
+def test_a_role_that_nobody_named_is_its_default() -> None:
+    """An expression over the roles above it; a word on the command line counts more."""
+    assert compiled(FIRST, DEFAULTED, {"role.seed": "h2"}).roles["first"] == ("h2",)
+    both = {"role.seed": "h2", "role.first": "h3"}
+    assert compiled(FIRST, DEFAULTED, both).roles["first"] == ("h3",)
+
+
+@pytest.mark.parametrize(
+    ("head", "inputs", "said"),
+    [
+        (DEFAULTED, {"role.members": "h1 | h2", "role.seed": "h3"}, "the group default 'members &"),
+        (
+            DEFAULTED,
+            {"role.members": "h1 | h2", "role.seed": "h1", "role.first": "h3"},
+            "the role first has hosts of members alone, and h3 is none",
+        ),
+        (DEFAULTED.replace("members & seed", "membres"), {"role.seed": "h1"}, "membres"),
+    ],
+    ids=["empty", "not-of", "misspelt"],
+)
+def test_a_default_or_a_choice_that_does_not_fit_is_told(
+    head: str, inputs: dict[str, str], said: str
+) -> None:
+    """With the role's place in the file."""
+    with pytest.raises(AuthorError) as caught:
+        compiled(FIRST, head, inputs)
+    assert said in str(caught.value.diagnostics)
+
+
 def test_a_ring_through_a_step_without_needs_is_named() -> None:
     """A step without `needs` waits for all above it: one of those must not wait for it."""
     with pytest.raises(AuthorError) as caught:
