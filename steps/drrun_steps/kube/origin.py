@@ -254,7 +254,8 @@ class Fits(HostStep):
 
     On members of etcd, its cluster's UID must be in what their data directory holds; where there is
     no data that could tell, that is said and nothing is refused. On API servers, every key that a
-    value in the snapshot names must be in the encryption settings.
+    value in the snapshot names must be in the encryption settings, and an etcd of its own for some
+    resources (`--etcd-servers-overrides`) must be accepted by name.
     """
 
     uses = "kube.snapshot.fits"
@@ -267,6 +268,8 @@ class Fits(HostStep):
     """From kube.snapshot.origin."""
     accept_cluster: str = ""
     """The snapshot's UID, where hosts hold another cluster's data that is to be replaced."""
+    accept_overrides: str = ""
+    """`--etcd-servers-overrides` of the API servers, where what lies there is cared for elsewhere."""
     prefix: str = "/registry"
     """The API servers' `--etcd-prefix`."""
     etcd: str = "etcd"
@@ -279,7 +282,8 @@ class Fits(HostStep):
         config = host.read(config_fact(host, self.etcd))
         if config.found:
             self._same_cluster(host, config.data_dir)
-        if self.keys:
+        if host.read(ServiceState(self.apiserver)) != "missing":
+            self._all_of_it(host)
             self._keys_are_here(host)
 
     def _same_cluster(self, host: Host, data_dir: str) -> None:
@@ -296,8 +300,21 @@ class Fits(HostStep):
                 f"by another cluster's, say -e accept_cluster={self.uid}",
             )
 
+    def _all_of_it(self, host: Host) -> None:
+        flag = host.read(ServiceFlag(self.apiserver, "etcd-servers-overrides"))
+        said = ",".join(flag)
+        if said and said != self.accept_overrides:
+            raise Refused(
+                f"{host.name}: a part of the objects is in another etcd ({said}): no snapshot of this "
+                "one holds it",
+                hint="restore that one, too, or decide that it may stay as it is; then say "
+                f"-e accept_overrides='{said}'",
+            )
+        if said:
+            host.note(f"{host.name}: what is in another etcd stays as it is, as accepted: {said}")
+
     def _keys_are_here(self, host: Host) -> None:
-        if host.read(ServiceState(self.apiserver)) == "missing":
+        if not self.keys:
             return
         flag = host.read(ServiceFlag(self.apiserver, "encryption-provider-config"))
         known = host.read(EncryptionKeys(flag[0])) if flag else ()

@@ -145,14 +145,23 @@ def test_names_of_keys_leave_the_host_and_no_key_does(
         assert secret not in reply.stdout + reply.stderr
 
 
+OVERRIDES = "/events#https://10.0.0.9:2379"
+
+
 def _host(
-    held: str, *, state: str = "running", file: str = "/e.yaml", keys: tuple[str, ...] = KEYS
+    held: str,
+    *,
+    state: str = "running",
+    file: str = "/e.yaml",
+    keys: tuple[str, ...] = KEYS,
+    overrides: tuple[str, ...] = (),
 ) -> FakeHost:
     answers: dict[Fact[Any], object] = {
         EtcdConfig(): Config(found=bool(held), data_dir="/var/lib/etcd"),
         ClusterHeld(UID, "/var/lib/etcd"): held,
         ServiceState("kube-apiserver"): state,
         ServiceFlag("kube-apiserver", "encryption-provider-config"): (file,) if file else (),
+        ServiceFlag("kube-apiserver", "etcd-servers-overrides"): overrides,
         EncryptionKeys(file): keys,
     }
     return FakeHost("cp1", answers)
@@ -197,8 +206,18 @@ def test_a_key_that_is_gone_is_found_before_the_stop(host: FakeHost, where: str)
 
 
 def test_a_snapshot_without_encrypted_values_asks_for_no_keys() -> None:
-    """Nothing is asked of the API server."""
-    Fits(uid=UID, keys=()).run(FakeHost("cp1", {EtcdConfig(): Config(found=False)}))
+    """Whatever the settings are."""
+    Fits(uid=UID, keys=()).run(_host("same", keys=()))
+
+
+def test_a_second_etcd_is_not_forgotten() -> None:
+    """Events in an etcd of their own are in no snapshot of this one: accepted by name, or refused."""
+    with pytest.raises(Refused, match="in another etcd") as caught:
+        Fits(uid=UID, keys=KEYS).run(_host("same", overrides=(OVERRIDES,)))
+    assert f"accept_overrides='{OVERRIDES}'" in caught.value.hint
+    host = _host("same", overrides=(OVERRIDES,))
+    Fits(uid=UID, keys=KEYS, accept_overrides=OVERRIDES).run(host)
+    assert "stays as it is, as accepted" in host.notes[0]
 
 
 def test_an_answer_that_broke_off_is_no_answer() -> None:
