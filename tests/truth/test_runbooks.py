@@ -1,4 +1,7 @@
-"""Every stock runbook on real hosts: foretold, then run, then held against each other."""
+"""Every stock runbook on real hosts: foretold, then run, then held against each other.
+
+The dry-run is traced on every host: it opens no file for writing and leaves no process.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.lab.traced import left, touched, traced, written
 from tests.mutants.test_rules_refuse import Nobody
 from tests.truth.compare import Tally, judged
 from tests.truth.foretold import Foretold
@@ -74,9 +78,16 @@ def test_a_run_does_on_real_hosts_what_the_dry_run_told(
     answers = scenario.answers(tmp_path)
     words = [word for key, value in answers.items() for word in ("-e", f"{key}={value}")]
     path = tmp_path / "plan.drrun"
-    told = operator.drrun(f"{name}.yaml", *words, "--dry-run", "--out", str(path))
+    machines = [host.name for host in lab.layout.hosts]
+    there = left(lab, machines)
+    with traced(lab, machines, tmp_path) as traces:
+        told = operator.drrun(f"{name}.yaml", *words, "--dry-run", "--out", str(path))
     assert told.returncode == 0, told.stdout + told.stderr
+    assert written(traces) == {}
+    assert left(lab, machines) == there
+    assert operator.runs() == []
     sealed, app = read_plan(path), App(Nobody(), registry=Registry())
+    assert touched(traces) >= {asked.host for asked in sealed.forecast.facts} & set(machines)
     overlay, plan = foretold(app, sealed, lab, answers)
 
     ran = operator.drrun("apply", str(path), "--yes", "--no-input", timeout=600)
