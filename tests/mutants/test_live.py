@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from tests.mutants.judge import RULE
 from tests.mutants.mutate import Mutant
 from tests.mutants.page import verdicts
@@ -19,6 +20,7 @@ from drrun.app import App
 from drrun.errors import AuthorError
 from drrun.plan.rules import Proved, prove
 from drrun.registry import Registry
+from drrun.values import Effect
 from drrun_lab import Lab, Progress
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(1800)]
@@ -36,7 +38,10 @@ def _world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 def unproved() -> Mapping[Mutant, str]:
-    """Mutants of restore-cluster, two steps swapped left out, that a rule before a step refuses."""
+    """Mutants of restore-cluster, two steps swapped left out, that a rule before a change refuses.
+
+    A rule before a read has no live fact: the read itself asks for what the rule is about.
+    """
     return {
         mutant: verdict.why
         for mutant, verdict in verdicts().items()
@@ -44,7 +49,15 @@ def unproved() -> Mapping[Mutant, str]:
         and mutant.kind != "swap"
         and verdict.by == RULE
         and verdict.why.startswith("before ")
+        and _changes(mutant, verdict.why.split()[1].rstrip(","))
     }
+
+
+def _changes(mutant: Mutant, step: str) -> bool:
+    """Whether a step of a mutant changes anything."""
+    steps: list[dict[str, str]] = yaml.load(mutant.text, Loader=yaml.BaseLoader)["steps"]
+    spec = Registry().step(next(one["uses"] for one in steps if one["id"] == step))
+    return spec is not None and spec.effect is not Effect.READ
 
 
 def test_live_facts_refuse_what_the_proof_refuses(
