@@ -54,6 +54,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "an API server that does not stop: refused, undone": Scenario("A3"),
     "a client that watched before the restore": Scenario("A11", _PODS),
     "restore onto mount points, with the log elsewhere": Scenario("A13", _PODS),
+    "restore a database of 2 GB": Scenario("", _PODS),
     "restore a cluster of a single host": Scenario("A1", _PODS),
     "restore one member, the others join": Scenario(),
     "NOSPACE: compact, defragment, disarm": Scenario("A6"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from drrun import __version__
-from drrun.report.outage import away, goals, outage
+from drrun.report.outage import away, changing, goals, outage
 from drrun.report.story import Attempt, Made, Phase, Story
 from drrun.values import Json
 
@@ -51,6 +51,7 @@ def whole(story: Story) -> dict[str, Json]:
         "point_of_no_return": story.state.no_return,
         "tiers": {str(host): tier for host, tier in story.tiers.items()},
         "outage_seconds": outage(story),
+        "outage_changing_seconds": changing(story),
         "away": [
             {
                 "host": one.host,

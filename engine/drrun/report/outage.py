@@ -69,10 +69,32 @@ def away(story: Story) -> tuple[Away, ...]:
 
 def outage(story: Story) -> float | None:
     """Seconds from the first departure to the last return; None when nothing left and came back."""
-    spans = [(one.since, one.until) for one in away(story)]
-    if not spans:
+    gone = _gone(story)
+    return None if gone is None else (gone[1] - gone[0]).total_seconds()
+
+
+def changing(story: Story) -> float | None:
+    """Seconds of the outage in which some change was under way; the rest of it went into proofs.
+
+    Told apart so that speed is never had by proving less (hazard H33). None without an outage.
+    """
+    gone = _gone(story)
+    if gone is None:
         return None
-    return (max(until for _, until in spans) - min(s for s, _ in spans)).total_seconds()
+    total, reached = 0.0, gone[0]
+    for made in sorted(story.changes, key=lambda made: made.began):
+        since = max(made.began, reached)
+        until = min(made.ended or made.began, gone[1])
+        if until > since:
+            total += (until - since).total_seconds()
+            reached = until
+    return total
+
+
+def _gone(story: Story) -> tuple[datetime, datetime] | None:
+    """From the first departure to the last return, where there was one."""
+    found = away(story)
+    return (min(a.since for a in found), max(a.until for a in found)) if found else None
 
 
 def goals(story: Story) -> tuple[Goal, ...]:

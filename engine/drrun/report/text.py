@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from drrun.journal.outputs import STREAMS, Outputs, count_lines, tail
 from drrun.journal.state import Status, UnitRecord
 from drrun.report.absent import to_readmit
-from drrun.report.outage import goals, outage
+from drrun.report.outage import changing, goals, outage
 from drrun.report.promise import Promise
 from drrun.report.story import Made, Phase, Story, status_word
 from drrun.report.words import clock, columns, count, cut, fold, one_line, safe
@@ -96,7 +96,7 @@ def _notes(story: Story) -> list[tuple[str, str]]:
 
 
 def totals(story: Story) -> str:
-    """`14 steps, 12 changes on 3 hosts, 2m19s in all, 41s outage`."""
+    """`14 steps, 12 changes on 3 hosts, 2m19s in all, 41s away (12s of changes, 29s of proofs and waits)`."""
     made = [made for made in story.changes if not made.intent.undo]
     hosts = {made.intent.host for made in made}
     parts = [
@@ -107,9 +107,12 @@ def totals(story: Story) -> str:
     undone = sum(made.intent.undo for made in story.changes)
     if undone:
         parts.append(f"{count(undone, 'change')} to undo")
-    out = outage(story)
-    if out is not None:
-        parts.append(f"{span(out)} from the first thing taken away to the last one back")
+    out, busy = outage(story), changing(story)
+    if out is not None and busy is not None:
+        parts.append(
+            f"{span(out)} from the first thing taken away to the last one back "
+            f"({span(busy)} of changes, {span(out - busy)} of proofs and waits)"
+        )
     if story.controller_changes:
         parts.append(f"taken up again {count(story.controller_changes, 'time')}")
     return ", ".join(parts)

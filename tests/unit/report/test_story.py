@@ -21,7 +21,7 @@ from drrun.journal.events import (
     UnitStarted,
 )
 from drrun.report import html, junit, markdown, text
-from drrun.report.outage import away, goals, missed, outage
+from drrun.report.outage import away, changing, goals, missed, outage
 from drrun.report.story import Story
 from drrun.testing.world import MemoryOutputs
 from drrun.values import Digest, HostName, Json, Outcome, RunId, UnitId
@@ -118,6 +118,16 @@ def test_an_outage_is_what_left_and_came_back() -> None:
         ("h1", FACT, "running", 62.0)
     ]
     assert outage(story) == 62.0
+
+
+def test_proofs_are_told_apart_from_changes() -> None:
+    """Two changes of 2 s in an outage of 62 s: 4 s of changes, and what runs at once counts once."""
+    assert changing(whole()) == 4.0
+    stop, start = (
+        change(10, "stop@h1", "running", "stopped", 3),
+        change(12, "start@h1", "stopped", "running", 2),
+    )
+    assert changing(told(*sorted([*stop, *start], key=lambda event: event[0]), DONE)) == 4.0
 
 
 def test_what_never_came_back_is_no_outage_yet() -> None:
@@ -220,7 +230,7 @@ def test_the_end_screen() -> None:
 ✔ 2  start  h1  changed  2.0
 
   note stop@h1: held�[2J
-  2 steps, 2 changes on 1 host, 1m30s in all, 1m02s from the first thing taken away to the last one back
+  2 steps, 2 changes on 1 host, 1m30s in all, 1m02s from the first thing taken away to the last one back (4.0s of changes, 58s of proofs and waits)
   report /x/report.html\
 """)
 
