@@ -50,10 +50,10 @@ _SPARES = {"kubeadm": "the lab has no further nodes to join"}
 
 SCENARIOS: Mapping[str, Scenario] = {
     "restore all members from a snapshot": Scenario("A1"),
-    "a member that does not start: refused by the gate, undone": Scenario("A5", _PODS),
+    "a member that does not start: refused by the gate, undone": Scenario("A5"),
     "an API server that does not stop: refused, undone": Scenario("A3"),
-    "a client that watched before the restore": Scenario("A11", _PODS),
-    "restore onto mount points, with the log elsewhere": Scenario("A13", _PODS),
+    "a client that watched before the restore": Scenario("A11"),
+    "restore onto mount points, with the log elsewhere": Scenario("A13"),
     "restore a database of 2 GB": Scenario("", _PODS),
     "restore a cluster of a single host": Scenario("A1", _PODS),
     "restore one member, the others join": Scenario(),
@@ -64,7 +64,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "replace a dead member by another host": Scenario("A8", _SPARES),
     "grow from 3 to 5": Scenario("A9", _SPARES),
     "shrink from 5 to 3": Scenario("A9", _SPARES),
-    "drill on a member: restored, booted, counted": Scenario("A14", _PODS),
+    "drill on a member: restored, booted, counted": Scenario("A14"),
     "drill on a spare: restored, booted, counted": Scenario("A14", _SPARES),
     "restart all members one by one": Scenario(),
     "restart the control plane, one host at a time": Scenario(),

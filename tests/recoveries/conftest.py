@@ -104,6 +104,14 @@ def fresh(booted: Lab) -> Lab:
 
 
 @pytest.fixture
-def operator(booted: Lab, tmp_path: Path) -> Operator:
-    """Somebody with drrun and a folder for runs of their own."""
-    return Operator(booted.inventory, tmp_path / "state")
+def pods(kubeadm: Lab) -> Lab:
+    """The cluster as kubeadm left it."""
+    kubeadm.reset()
+    return kubeadm
+
+
+@pytest.fixture
+def operator(request: pytest.FixtureRequest, tmp_path: Path) -> Operator:
+    """Somebody with drrun and a folder for runs of their own, for the lab that the test has."""
+    lab: Lab = request.getfixturevalue("kubeadm" if "kubeadm" in request.fixturenames else "booted")
+    return Operator(lab.inventory, tmp_path / "state")

@@ -27,19 +27,6 @@ RUINED = (
 """A disk that gives back garbage. One that is merely wiped may come back by itself, as the same member."""
 
 
-@pytest.fixture(name="pods")
-def _pods(kubeadm: Lab) -> Lab:
-    """The cluster as kubeadm left it."""
-    kubeadm.reset()
-    return kubeadm
-
-
-@pytest.fixture(name="operator")
-def _operator(kubeadm: Lab, tmp_path: Path) -> Operator:
-    """Somebody with drrun and a folder for runs of their own."""
-    return Operator(kubeadm.inventory, tmp_path / "state")
-
-
 def _whole(lab: Lab, manifests: dict[str, str]) -> None:
     """Three members that agree, every manifest at its place, nothing held."""
     assert listed(lab) == MEMBERS

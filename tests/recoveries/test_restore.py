@@ -122,15 +122,19 @@ def test_a_client_that_watched_is_told_that_it_missed_something(
     with matrix.cell("a client that watched before the restore", fresh) as remarks:
         code, told = restore(operator, path)
         assert code == 0, told
-        watch = WATCH.format(etcdctl=rehearsal.ETCDCTL, revision=last + 1)
-        heard = fresh.ssh("cp1", watch).stdout
-        if fresh.layout.spec.etcd == "3.4":
-            assert "compacted" not in heard
-            assert "every client that watches" in told
-            remarks.append("this etcd cannot raise revisions: the run says whom to restart")
-        else:
-            assert "required revision has been compacted" in heard
-            remarks.append("it is told that its revision is compacted, and lists anew")
+        remarks.append(told_to_a_watch(fresh, last + 1, told))
+
+
+def told_to_a_watch(lab: Lab, revision: int, told: str) -> str:
+    """Watch from a revision of before, as a client that comes back; the remark that fits etcd's line."""
+    watch = WATCH.format(etcdctl=rehearsal.ETCDCTL, revision=revision)
+    heard = lab.ssh("cp1", watch).stdout
+    if lab.layout.spec.etcd == "3.4":
+        assert "compacted" not in heard
+        assert "every client that watches" in told
+        return "this etcd cannot raise revisions: the run says whom to restart"
+    assert "required revision has been compacted" in heard
+    return "it is told that its revision is compacted, and lists anew"
 
 
 ELSEWHERE = """

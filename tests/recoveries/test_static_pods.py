@@ -39,12 +39,6 @@ steps:
 """
 
 
-@pytest.fixture(name="operator")
-def _operator(kubeadm: Lab, tmp_path: Path) -> Operator:
-    """Somebody with drrun and a folder for runs of their own."""
-    return Operator(kubeadm.inventory, tmp_path / "state")
-
-
 def test_a_preflight_finds_nothing_in_the_way(kubeadm: Lab, operator: Operator) -> None:
     """What it reads of units elsewhere, it reads of manifests here."""
     done = operator.drrun("etcd-preflight.yaml", "--yes", "--no-input")
