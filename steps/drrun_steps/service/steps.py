@@ -101,6 +101,9 @@ _RESTART = pods.script(
 )
 
 
+_WITHIN_K3S = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet")
+
+
 class _OneService(HostStep):
     """What all steps on one service share."""
 
@@ -111,7 +114,7 @@ class _OneService(HostStep):
 
     def _absent(self, host: Host) -> bool:
         """Whether there is nothing to do here. Raises Refused when there should be."""
-        if host.layout == "k3s":
+        if host.layout == "k3s" and self.service in _WITHIN_K3S:
             raise Refused(
                 f"{host.name}: k3s runs etcd and the control plane in one process: none of them can "
                 "be stopped by itself",
