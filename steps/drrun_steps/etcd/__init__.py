@@ -3,7 +3,17 @@
 from typing import Any
 
 from drrun.spi import Fact, Step
-from drrun_steps.etcd import config, corrupt, disk, drill, live, membership, place, snapshot
+from drrun_steps.etcd import (
+    config,
+    corrupt,
+    disk,
+    drill,
+    live,
+    membership,
+    metrics,
+    place,
+    snapshot,
+)
 from drrun_steps.etcd.aside import Aside
 from drrun_steps.etcd.corrupt import CorruptProve
 from drrun_steps.etcd.drill import Drill
@@ -50,6 +60,7 @@ FACTS: tuple[type[Fact[Any]], ...] = (
     drill.EtcdDrilled,
     *config.FACTS,
     *disk.FACTS,
+    *metrics.FACTS,
     *snapshot.FACTS,
     *place.FACTS,
 )
