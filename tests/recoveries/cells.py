@@ -59,6 +59,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     ),
     "restore a database of 2 GB": Scenario("", _PODS),
     "restore a cluster of a single host": Scenario("A1", _PODS),
+    "save from stopped members, restore that": Scenario("A1", _PODS),
     "restore one member, the others join": Scenario(),
     "NOSPACE: compact, defragment, disarm": Scenario("A6"),
     "rescue from one live survivor of three": Scenario("A7"),

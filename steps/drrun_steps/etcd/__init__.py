@@ -21,6 +21,7 @@ from drrun_steps.etcd.gates import Consistent, Disarm, ProveDown
 from drrun_steps.etcd.measure import Measure, Remeasure
 from drrun_steps.etcd.member import Join, Members, Remove, Tell
 from drrun_steps.etcd.preflight import Preflight
+from drrun_steps.etcd.replay import Replay
 from drrun_steps.etcd.restore import Install, Prepare, Same
 from drrun_steps.etcd.ruling import VerdictStep
 from drrun_steps.etcd.save import Save
@@ -33,6 +34,7 @@ STEPS: tuple[type[Step], ...] = (
     VerdictStep,
     Verify,
     Save,
+    Replay,
     Drill,
     SurvivorSave,
     Measure,
