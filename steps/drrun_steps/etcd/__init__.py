@@ -12,6 +12,7 @@ from drrun_steps.etcd import (
     membership,
     metrics,
     place,
+    retention,
     snapshot,
 )
 from drrun_steps.etcd.aside import Aside
@@ -23,6 +24,7 @@ from drrun_steps.etcd.member import Join, Members, Remove, Tell
 from drrun_steps.etcd.preflight import Preflight
 from drrun_steps.etcd.replay import Replay
 from drrun_steps.etcd.restore import Install, Prepare, Same
+from drrun_steps.etcd.retention import Retain
 from drrun_steps.etcd.ruling import VerdictStep
 from drrun_steps.etcd.save import Save
 from drrun_steps.etcd.survivor import SurvivorSave
@@ -35,6 +37,7 @@ STEPS: tuple[type[Step], ...] = (
     Verify,
     Save,
     Replay,
+    Retain,
     Drill,
     SurvivorSave,
     Measure,
@@ -65,4 +68,5 @@ FACTS: tuple[type[Fact[Any]], ...] = (
     *metrics.FACTS,
     *snapshot.FACTS,
     *place.FACTS,
+    *retention.FACTS,
 )
