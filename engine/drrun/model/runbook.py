@@ -72,7 +72,8 @@ class RoleSpec(Part):
     """A group of hosts that the runbook needs."""
 
     min: Whole = 1
-    """The least number of hosts."""
+    """The least number of hosts. 0: the role may be empty, or missing in the inventory; steps that act on
+    nobody else are then left out, and said to be."""
     max: Count | None = None
     """The greatest number of hosts."""
     odd: Flag = False

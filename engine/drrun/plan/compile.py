@@ -24,6 +24,7 @@ from drrun.plan.absence import Absence, refused_step
 from drrun.plan.bind import Binding
 from drrun.plan.demands import Demands, Facts, Specs, unknown_step_type
 from drrun.plan.graph import cycle, waits
+from drrun.plan.optional import left_out
 from drrun.plan.plan import Check, Need, Plan, PlanStep, Unit
 from drrun.plan.planned import planned
 from drrun.plan.policies import Said, decided, slips
@@ -70,12 +71,16 @@ class _Compiler:
     units: list[Unit] = field(default_factory=list)
     unchecked: set[str] = field(default_factory=set)
     """Steps of which no fact tells afterwards whether they were done."""
+    idle: Mapping[str, int] = field(default_factory=dict)
+    """Steps that are left out, as their role is empty and may be: id -> place in the runbook."""
 
     def plan(self, run: RunId, versions: Mapping[str, str]) -> Compiled:
         book = self.loaded.runbook
         self._refuse_cycles()
+        self.idle = left_out(book, self.binding.roles, tuple(self.inventory.targets))
         for index, step in enumerate(book.steps):
-            self._step(index, step)
+            if step.id not in self.idle:
+                self._step(index, step)
         self._prove()
         self._refuse_skipped()
         if self.problems:
@@ -174,12 +179,16 @@ class _Compiler:
         skipped = {unit.step for unit in self.units} - {
             unit.step for unit in self.units if self.runs[unit.id] is not Runs.NEVER
         }
+        skipped |= {StepId(step) for step in self.idle}
         for index, step in enumerate(self.loaded.runbook.steps):
             for key, value in (("with", step.with_), ("when", f"{{{{ {step.when} }}}}")):
                 for needed in (
                     sorted(steps_named(value) & skipped) if step.id not in skipped else ()
                 ):
-                    message = f"{step.id} needs what {needed} gives, and its `when` skips {needed}"
+                    why = (
+                        "its role is empty" if needed in self.idle else f"its `when` skips {needed}"
+                    )
+                    message = f"{step.id} needs what {needed} gives, and {why}"
                     self._problem(("steps", index, key), "skipped-step", message)
 
     def _step(self, index: int, step: Step) -> None:
@@ -298,7 +307,10 @@ class _Compiler:
         if previous is not None:
             needs.append(Need(StepId(step.id), "serial", previous))
         for need in step.needs if step.needs is not None else ():
-            if need.per == "host" and need.step in self.steps:
+            if need.step in self.idle:
+                place = self.idle[need.step]
+                needs += self._needs(place, self.loaded.runbook.steps[place], (), None)
+            elif need.per == "host" and hosts and need.step in self.steps:
                 there = self.steps[StepId(need.step)].hosts
                 needs += [
                     Need(StepId(need.step), "needs", host, need.outcome)

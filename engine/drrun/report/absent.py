@@ -1,4 +1,4 @@
-"""Fenced hosts in words: who the run does without, on whose word, and what is still to be done."""
+"""Who a run does without, in words: fenced hosts, on whose word and what is still to be done; empty roles."""
 
 from __future__ import annotations
 
@@ -15,8 +15,16 @@ NEXT = (
 
 
 def planned(plan: Plan) -> list[str]:
-    """For the head of a plan: each fenced host, and how many steps go on without it."""
-    return [f"! {f.host}  fenced, {_words(f)}; {_without(plan, f)}" for f in plan.fenced]
+    """For the head of a plan: each role that is empty, each fenced host and how many steps go on without."""
+    return [
+        *(f"! {role}  no host has this role: its steps are left out" for role in empty(plan)),
+        *(f"! {f.host}  fenced, {_words(f)}; {_without(plan, f)}" for f in plan.fenced),
+    ]
+
+
+def empty(plan: Plan) -> list[str]:
+    """Roles that nobody has; they may be empty, or there were no plan."""
+    return [role for role, hosts in plan.whole_roles.items() if not hosts]
 
 
 def _words(fencing: Fencing) -> str:
