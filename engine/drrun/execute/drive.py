@@ -40,6 +40,7 @@ from drrun.values import Effect, Json, Outcome, StepId, UnitId
 
 GOOD = frozenset({Outcome.CHANGED, Outcome.ALREADY, Outcome.SKIPPED})
 DONE = frozenset({Outcome.CHANGED, Outcome.ALREADY})
+LEFT = "it cannot be reached, and is left out as tolerated"
 FORKS = 16
 """Units at once; a host has one connection whatever this is."""
 
@@ -144,6 +145,7 @@ class Driver:
     def _run(self, unit_id: UnitId, attempt: int, delay: float) -> None:
         if delay:
             self.clock.wait(self._apart(delay))
+        self._spread(unit_id, attempt)
         if self.stop.is_set():
             raise Detached
         unit, began = self.recorder.state.plan.unit_of[unit_id], self.clock.monotonic()
@@ -151,9 +153,9 @@ class Driver:
         outputs: Mapping[str, Json] = {}
         why, hint, unreached = "", "", False
         try:
-            result = self._absent(unit) or self._performed(session, stage)
+            result = self._absent(unit) or self._left(unit) or self._performed(session, stage)
             if isinstance(result, Skip):
-                outcome, why = Outcome.SKIPPED, result.why
+                outcome, why, unreached = Outcome.SKIPPED, result.why, bool(self._left(unit))
             else:
                 outcome = Outcome.CHANGED if session.changed else Outcome.ALREADY
                 outputs = dict(result)
@@ -162,6 +164,8 @@ class Driver:
         except Exception as error:  # noqa: BLE001 - the boundary: whatever a step type raises ends here
             outcome, why, hint = self._ending(unit_id, error)
             unreached = isinstance(error, ConnectError)
+            if unreached and self._tolerates(unit):
+                outcome, why = Outcome.SKIPPED, f"{LEFT}: {why}"
         ended = UnitFinished(
             unit=unit_id,
             attempt=attempt,
@@ -193,6 +197,34 @@ class Driver:
             reason = "the step stops without it" if left else "nobody else is left to do it"
             raise Refused(f"{why}: {reason}", hint="bring that host back, then `drrun resume`")
         return Skip(why) if len(cut) == len(unit.hosts) else None
+
+    def _left(self, unit: Unit) -> Skip | None:
+        """A unit on a host that could not be reached: passed over, unless a change of it is under way."""
+        if unit.host not in self.hosts.unreached or self._begun(unit):
+            return None
+        return Skip(LEFT)
+
+    def _tolerates(self, unit: Unit) -> bool:
+        """Whether a unit whose host fell silent may be passed over: nothing was sent, and few are."""
+        with self.recorder.lock:
+            state = self.recorder.state
+            step = state.plan.step_of[unit.step]
+            left = sum(
+                state.units[one.id].unreached and one.id != unit.id
+                for one in state.plan.units_of[step.id]
+            )
+        return left < step.tolerate and not self._begun(unit)
+
+    def _begun(self, unit: Unit) -> bool:
+        with self.recorder.lock:
+            return bool(self.recorder.state.units[unit.id].changes)
+
+    def _spread(self, unit: UnitId, attempt: int) -> None:
+        """Hosts that begin together press together on whatever they all ask."""
+        plan = self.recorder.state.plan
+        longest = plan.step_of[plan.unit_of[unit].step].spread
+        if longest and attempt == 1 and self.chance is not None:
+            self.clock.wait(longest * self.chance.fraction())
 
     def _apart(self, delay: float) -> float:
         """Between half and all of a wait: hosts that failed together do not come back together."""

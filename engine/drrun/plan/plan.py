@@ -112,6 +112,10 @@ class PlanStep:
     on_unreachable: Unreached = "stop"
     fenced: tuple[HostName, ...] = ()
     """Hosts that the step would act on, were they not fenced."""
+    spread: float = 0.0
+    """Seconds that each host waits at most before it begins, by chance."""
+    tolerate: int = 0
+    """How many of its hosts may be left out because they cannot be reached."""
     when: str | None = None
     keep: Keep | None = None
     undoable: bool = False
@@ -247,6 +251,8 @@ _NEWER_STEP: Mapping[str, object] = {
     "repeat_said": False,
     "on_unreachable": "stop",
     "fenced": (),
+    "spread": 0.0,
+    "tolerate": 0,
 }
 """Fields that came after the first version: left out where they say nothing, so that a plan which
 an earlier version wrote keeps its digest."""

@@ -6,7 +6,7 @@ from drrun.model.fencing import METHODS, Fencing
 from drrun.plan.plan import Plan
 from drrun.report.story import Story
 from drrun.report.words import clock, count, safe
-from drrun.values import Json
+from drrun.values import Json, Outcome, StepId
 
 NEXT = (
     "what it holds must never act beside what was recovered: wipe it before it starts again, then "
@@ -44,6 +44,20 @@ def to_readmit(story: Story) -> list[str]:
         for when, event in story.fenced
     ]
     return [*lines, f"  next  {NEXT}"] if lines else []
+
+
+def unreached(story: Story) -> list[str]:
+    """For the end of a run and its reports: each step, and the hosts that it was not done on."""
+    found: dict[str, list[str]] = {}
+    for unit in story.plan.units:
+        record = story.state.units[unit.id]
+        if record.unreached and record.outcome is Outcome.SKIPPED:
+            found.setdefault(unit.step, []).extend(unit.hosts)
+    return [
+        f"! {step} was not done on {', '.join(hosts)} ({len(hosts)} of "
+        f"{len(story.plan.step_of[StepId(step)].hosts)}): not reached, as tolerated; do it there by hand"
+        for step, hosts in found.items()
+    ]
 
 
 def rows(story: Story) -> list[list[str]]:

@@ -104,10 +104,13 @@ def _objectives(story: Story) -> list[str]:
 
 
 def _absent(story: Story) -> list[str]:
+    left = "".join(f"<li>{_e(line[2:])}</li>" for line in absent.unreached(story))
+    unreached = ["<h2>Not reached</h2>", f"<ul>{left}</ul>"] if left else []
     if not story.fenced:
-        return []
+        return unreached
     table = _table(absent.HEADS, absent.rows(story))
-    return ["<h2>To be readmitted</h2>", table, f'<p class="open">{_e(absent.NEXT)}.</p>']
+    said = f'<p class="open">{_e(absent.NEXT)}.</p>'
+    return [*unreached, "<h2>To be readmitted</h2>", table, said]
 
 
 def _trouble(story: Story, outputs: Outputs) -> list[str]:

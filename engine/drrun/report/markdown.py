@@ -29,6 +29,8 @@ def page(story: Story, outputs: Outputs) -> str:
         ]
     if story.fenced:
         parts += ["## To be readmitted", table(absent.HEADS, absent.rows(story)), absent.NEXT + "."]
+    if left := absent.unreached(story):
+        parts += ["## Not reached", "\n".join(f"- {_cell(line[2:])}" for line in left)]
     if wrong := troubles(story, outputs):
         words = "\n".join([*wrong, f"state {state(story)}"])
         parts += ["## What went wrong", f"```\n{words.replace('```', '` ` `')}\n```"]
