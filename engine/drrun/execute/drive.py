@@ -34,6 +34,7 @@ from drrun.journal.events import (
 )
 from drrun.journal.state import Status
 from drrun.plan.plan import PlanStep, Unit
+from drrun.plan.window import Window, refusal
 from drrun.ports import Chance, Clock, Prompt
 from drrun.spi import Done, DoneChange, Outputs
 from drrun.values import Effect, Json, Outcome, StepId, UnitId
@@ -60,6 +61,8 @@ class Driver:
     """The steps to stage; empty: all."""
     chance: Chance | None = None
     """Spreads the waits between attempts; None: they are as written."""
+    _admitted: bool = False
+    """Whether the critical region was admitted by this controller."""
     _keeper: Keeper = field(init=False)
     _broken: list[StoreError] = field(default_factory=list)
     _bugs: list[str] = field(default_factory=list)
@@ -87,7 +90,10 @@ class Driver:
             self._reap(in_flight)
             for command in self._due(in_flight):
                 if isinstance(command, Finish):
-                    return self._finish(command)
+                    end = self._admit(command)
+                    if end is not None:
+                        return self._finish(end)
+                    continue
                 self._perform(command, pool, in_flight)
             if in_flight:
                 wait(in_flight.values(), timeout=0.5, return_when=FIRST_COMPLETED)
@@ -101,7 +107,32 @@ class Driver:
             stopping = self.stop.is_set() or bool(self._broken)
             room = self.forks - len(in_flight)
             state = self.recorder.state
-            return list(decide(state, in_flight, room=room, stopping=stopping, only=self.only))
+            only = self.only or self._before_region()
+            return list(decide(state, in_flight, room=room, stopping=stopping, only=only))
+
+    def _before_region(self) -> frozenset[StepId]:
+        """The steps that may begin before the critical region is admitted; empty once it was."""
+        state = self.recorder.state
+        staging = state.plan.staging
+        if not state.plan.window or self._admitted:
+            return frozenset()
+        behind = (u.id for u in state.plan.units if u.step not in staging)
+        begun = any(
+            state.units[unit].status is not Status.PENDING
+            for unit in behind
+            if not state.plan.step_of[state.plan.unit_of[unit].step].always
+        )
+        return frozenset() if begun else staging
+
+    def _admit(self, finish: Finish) -> Finish | None:
+        """The run's end; None where it has come to its region, and that may begin now (hazard H2)."""
+        if finish.status != "resting" or self.only:
+            return finish
+        plan = self.recorder.state.plan
+        if why := refusal(plan.window, plan.expected, self.clock.now()):
+            return Finish("resting", Refused.exit_code, why)
+        self._admitted = True
+        return None
 
     def _reap(self, in_flight: dict[UnitId, Future[None]]) -> None:
         for unit in [unit for unit, future in in_flight.items() if future.done()]:
@@ -335,7 +366,7 @@ class Driver:
             code = 4
         if self._bugs and code == 1:
             code = DrrunError.exit_code
-        end = Finish(finish.status, code, finish.why)
+        end = Finish(finish.status, code, self._overrun(finish))
         # Before the last record: a controller that dies between the two leaves a run that a resume
         # can still end, and never a finished one that holds its hosts for ever.
         if self.recorder.state.plan.changes_anything:
@@ -344,6 +375,15 @@ class Driver:
             RunFinished(status=end.status, exit_code=end.exit_code, why=end.why), durable=True
         )
         return end
+
+    def _overrun(self, finish: Finish) -> str:
+        """Why the run ended, and that its window was over: an alert, and a record."""
+        window = self.recorder.state.plan.window
+        with self.recorder.lock:
+            closed = bool(window) and not Window.parse(window).left(self.clock.now())
+            over = closed and not self._before_region()
+        said = f"it ended outside of its window {window} UTC" if over else ""
+        return "; ".join(filter(None, (finish.why, said)))
 
     def _detach(self) -> Finish:
         self.recorder.record(RunDetached(why="asked to stop"), durable=True)

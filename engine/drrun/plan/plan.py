@@ -175,6 +175,10 @@ class Plan:
     """The roles as they are without --limit: what rules are proved on."""
     fenced: tuple[Fencing, ...] = ()
     """Hosts that the run does without from its beginning, by the operator's word."""
+    window: str = ""
+    """When what is behind the safe point may begin, as 22:00-02:00 in UTC; empty: whenever it comes to it."""
+    expected: Mapping[str, float] = field(default_factory=dict)
+    """With a window: what earlier runs took (`drrun.plan.window.expected`)."""
 
     @cached_property
     def step_of(self) -> Mapping[StepId, PlanStep]:
@@ -231,7 +235,7 @@ class Plan:
         raw["units"] = [_unit_to_json(unit) for unit in self.units]
         raw["fenced"] = [dataclasses.asdict(fencing) for fencing in self.fenced]
         raw["format"] = FORMAT
-        return _without(raw, {"fenced": []})
+        return _without(raw, {"fenced": [], "window": "", "expected": {}})
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Plan:
