@@ -131,7 +131,9 @@ def members(lab: Lab) -> list[Member]:
     told = each(lab, f"{ETCDCTL} endpoint status -w json", names)
     # Controllers write all the time: hashes compare only at one revision that all have reached.
     lowest = min(json.loads(text)[0]["Status"]["header"]["revision"] for text in told.values())
-    hashes = each(lab, f"{ETCDCTL} endpoint hashkv --rev={lowest} -w json", names)
+    # A hash reads every key: a large database takes longer than any other question.
+    patient = ETCDCTL.replace("--command-timeout=5s", "--command-timeout=50s")
+    hashes = each(lab, f"{patient} endpoint hashkv --rev={lowest} -w json", names)
     found = []
     for name in names:
         header = json.loads(told[name])[0]["Status"]["header"]

@@ -102,10 +102,13 @@ def written(traces: Mapping[str, Path]) -> dict[str, list[str]]:
     return {host: lines for host, lines in found.items() if lines}
 
 
-FOLDERS = "find /var/lib/drrun /run/drrun* 2>/dev/null | sort"
-PROCESSES = "ps -eo args | grep -E '[d]rrun|^(/bin/)?sh -s' || true"
+LEFT = """
+find /var/lib/[d]rrun /run/[d]rrun* 2>/dev/null | sort
+ps -eo args | grep -E '[d]rrun|^(/bin/)?sh -s' || true
+"""
+"""Written so that it does not find itself."""
 
 
 def left(lab: Lab, hosts: Iterable[str]) -> dict[str, str]:
     """Host -> drrun's own files there, and its processes; an empty text where there is nothing."""
-    return rehearsal.each(lab, f"{FOLDERS}; {PROCESSES}", hosts)
+    return rehearsal.each(lab, LEFT, hosts)

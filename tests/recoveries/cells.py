@@ -54,8 +54,12 @@ SCENARIOS: Mapping[str, Scenario] = {
     "an API server that does not stop: refused, undone": Scenario("A3"),
     "a client that watched before the restore": Scenario("A11"),
     "restore onto mount points, with the log elsewhere": Scenario("A13"),
+    "restore where the hosts' own commands run everything": Scenario(
+        "", {"kubeadm": "a layout of its own: no kubelet runs it"}
+    ),
     "restore a database of 2 GB": Scenario("", _PODS),
     "restore a cluster of a single host": Scenario("A1", _PODS),
+    "save from stopped members, restore that": Scenario("A1", _PODS),
     "restore one member, the others join": Scenario(),
     "writers paused by name, resumed at all-clear": Scenario("", _PODS),
     "kubelets of workers, one of two away": Scenario("", _SPARES),

@@ -18,6 +18,19 @@ def dies(lab: Lab, host: str) -> None:
     rehearsal.each(lab, "systemctl kill -s KILL etcd; systemctl stop etcd", [host])
 
 
+def stops_one_by_one(lab: Lab) -> dict[str, str]:
+    """Every member is killed, cp1 long before the others: it lacks what was written since.
+
+    Returns all the objects that there are.
+    """
+    objects = rehearsal.write_objects(lab, "before", 10)
+    dies(lab, "cp1")
+    lab.wait_ready(controllers=False)
+    objects |= rehearsal.write_objects(lab, "since", 10)
+    rehearsal.each(lab, "systemctl kill -s KILL etcd; systemctl stop etcd", ["cp2", "cp3"])
+    return objects
+
+
 def dies_with_its_data(lab: Lab, host: str) -> None:
     """A member's etcd is killed and its data wiped."""
     dies(lab, host)

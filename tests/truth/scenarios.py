@@ -13,13 +13,14 @@ from tests.recoveries.states import (
     is_full_of_holes,
     knows_one_member,
     runs_out_of_space,
+    stops_one_by_one,
 )
 
 from drrun.errors import LabError
 from drrun_lab import Lab, rehearsal
 from drrun_lab.operator import Operator
 
-Happens = Callable[[Lab, Operator, Path], None]
+Happens = Callable[[Lab, Operator, Path], object]
 
 
 def _nothing(_lab: Lab, _operator: Operator, _folder: Path) -> None:
@@ -71,6 +72,11 @@ PENDING: Mapping[str, str] = {}
 SCENARIOS: Mapping[str, Scenario] = {
     "etcd-preflight": Scenario("healthy", {}),
     "etcd-backup": Scenario("healthy", {"to": "{folder}/saved.db"}),
+    "etcd-backup-stopped": Scenario(
+        "every member killed, cp1 first",
+        {"to": "{folder}/stopped.db"},
+        lambda lab, _operator, _folder: stops_one_by_one(lab),
+    ),
     "restore-cluster": Scenario(
         "every member killed, two wiped, one overwritten with noise",
         {"snapshot": "{folder}/snapshot.db", "accept_unreadable": "cp3"},

@@ -2,7 +2,7 @@
 
 The prelude below is put before every question about etcd. It finds the member's settings where
 etcd itself would: flags over environment, the unit's environment files over its own; a manifest
-of a static pod where there is no unit. An inventory var overrides each (`etcd_cacert`, …).
+of a static pod where there is no unit, or a command of the host's own. An inventory var overrides each (`etcd_cacert`, …).
 Rule 1: etcdctl runs with an empty environment: a proxy variable has sent it elsewhere before
 (etcd#9763, #9412).
 Rule 2: short timeouts: with quorum lost, `member list` hangs for 20 s by default.
@@ -37,14 +37,21 @@ show() { systemctl show -p "$1" --value "$SERVICE" 2>/dev/null; }
 pods=$(sed -n 's/^staticPodPath:[[:space:]]*//p' /var/lib/kubelet/config.yaml 2>/dev/null | tr -d '"')
 MANIFEST=${pods:-/etc/kubernetes/manifests}/$SERVICE.yaml
 [ -r "$MANIFEST" ] || MANIFEST=/var/lib/drrun/stopped/$SERVICE.yaml # as drrun holds it
-if [ -r "$MANIFEST" ]; then
+told=
+own_way=/etc/drrun/services/$SERVICE
+if [ -x "$own_way" ]; then # neither systemd nor kubelet runs it
+  show() { :; }
+  MANIFEST=/nonexistent
+  told=$("$own_way" settings </dev/null) || { echo "drrun: $own_way settings exits $?" >&2; exit 3; }
+  words=$told
+elif [ -r "$MANIFEST" ]; then
   show() { :; }
   words=$(sed -n 's/^ *- \(--[a-z].*\)$/\1/p' "$MANIFEST")
 else
   words=$(show ExecStart | sed -n 's/.*argv\[\]=\(.*\) ; ignore_errors=.*/\1/p' | tail -n 1 | tr ' ' '\n')
 fi
 files=$(show EnvironmentFiles | sed 's/ (ignore_errors=[a-z]*)$//')
-given=$(show Environment | tr ' ' '\n'; for f in $files; do cat "$f" 2>/dev/null; echo; done)
+given=$(printf '%s\n' "$told"; show Environment | tr ' ' '\n'; for f in $files; do cat "$f" 2>/dev/null; echo; done)
 setting() {
   printf '%s\n' "$words" | awk -v f="$1" '
     want { print; found = 1; exit }

@@ -45,7 +45,9 @@ for s in name wal-dir initial-advertise-peer-urls advertise-client-urls initial-
   printf '%s=%s\n' "$s" "$(setting $s)"
 done
 printf 'data-dir=%s\n' "$dir"
-user=$(show User); group=$(show Group); user=${user:-root}
+user=$(show User); group=$(show Group)
+[ ! -x "$own_way" ] || { user=$(stat -c %U -- "$dir"); group=$(stat -c %G -- "$dir"); }
+user=${user:-root}
 printf 'owner=%s:%s\n' "$user" "${group:-$(id -gn "$user" 2>/dev/null || echo root)}"
 real=$(readlink -f -- "$dir" || printf '%s' "$dir")
 awk -v d="$real" '$5 == d { print "mount=yes" }' /proc/self/mountinfo

@@ -23,7 +23,7 @@ class EtcdHash(MemberFact[str]):
     """The member's cluster and its hash of all keys at `revision`; empty where it has none."""
 
     name: ClassVar[str] = "etcd.hash"
-    timeout: ClassVar[float] = 60.0
+    timeout: ClassVar[float] = 120.0
     revision: int = 0
 
     def about(self) -> tuple[str, ...]:
@@ -32,7 +32,9 @@ class EtcdHash(MemberFact[str]):
 
     def ask(self) -> Command:
         """`endpoint hashkv` reads every key; it works without quorum."""
-        return self._client('WAIT=30s own endpoint hashkv --rev="$REV" -w json', REV=self.revision)
+        return self._client(
+            'limit=100; WAIT=90s; own endpoint hashkv --rev="$REV" -w json', REV=self.revision
+        )
 
     def parse(self, reply: Reply) -> str:
         """Not answering is an answer."""

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from drrun.spi import Command, Fact, Reply, sh
-from drrun_steps.service import kubelet, pods
+from drrun_steps.service import kubelet, own, pods
 from drrun_steps.service.units import properties, unit
 
 _DEAD_END = (
     pods.POD
+    + own.DEAD_END
     + kubelet.DEAD_END
     + """
 show=$(systemctl show -p ActiveState,SubState,Result,Job,ExecMainStatus,AssertResult,ConditionResult \

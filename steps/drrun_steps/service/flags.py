@@ -4,6 +4,7 @@ A flag stands in the unit itself, in a drop-in, or in an environment file; what 
 what an operator will read next year, so that is the place that is changed. Anything else (a second
 place, a drop-in over it) would leave a host that says two things.
 Rule 1: exactly one place, or nothing is changed and the places are named.
+Rule 2: what a command of the host's own says (`own`) is read, and never changed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ _FILES = (
     pods.POD
     + r"""
 LC_ALL=C; export LC_ALL
-if is_pod; then files=$live; [ -e "$live" ] || files=$away
+if is_own; then files=
+elif is_pod; then files=$live; [ -e "$live" ] || files=$away
 else files=$(
   systemctl show -p FragmentPath --value "$UNIT"
   systemctl show -p DropInPaths --value "$UNIT" | tr ' ' '\n'
@@ -33,6 +35,11 @@ keep() { # FILE
   [ -e "$kept_at" ] || { mkdir -p -m 700 -- "${kept_at%/*}"; cp -p -- "$1" "$kept_at"; }
 }
 places() { # FILE:VALUE of each place that says the flag; comments do not count
+  if is_own; then
+    words=$("$own_way" settings </dev/null) || cannot settings "$?"
+    printf '%s\n' "$words" | sed -n "s|^--$FLAG=|$own_way:|p; s|^${KEY:-.none}=|$own_way:|p"
+    return
+  fi
   for f in $files; do
     [ -r "$f" ] || continue
     awk -v file="$f" -v flag="--$FLAG=" -v key="$KEY=" '
@@ -56,6 +63,9 @@ _WRITE = (
     + _FILES
     + r"""
 set -eu
+if is_own; then
+  echo "drrun: what $UNIT is started with is $own_way's to say: change --$FLAG there" >&2; exit 5
+fi
 found=$(places)
 count=$(printf '%s' "$found" | grep -c . || true)
 if [ "$count" = 0 ] && [ -n "$KEY" ]; then # said nowhere: the last environment file says it now

@@ -13,7 +13,11 @@ kubelet does not read.
 
 from __future__ import annotations
 
-POD = r"""
+from drrun_steps.service.own import OWN
+
+POD = (
+    OWN
+    + r"""
 PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export PATH
 pods=$(sed -n 's/^staticPodPath:[[:space:]]*//p' /var/lib/kubelet/config.yaml 2>/dev/null | tr -d '"')
 pods=${pods:-/etc/kubernetes/manifests}; kept=/var/lib/drrun/stopped
@@ -68,12 +72,13 @@ another() { # OLD: wait a moment for a container that is not one of those; kubel
   return 1
 }
 """
+)
 """What all scripts about a service begin with. UNIT is its unit; EXACT is set where only that may be meant."""
 
 
-def script(title: str, pod: str, unit: str) -> str:
-    """A script about a service, for both kinds: what `pod` says for a static pod, else `unit`."""
-    return f"# {title}\n{POD}{pod}{unit}"
+def script(title: str, *kinds: str) -> str:
+    """A script about a service of any kind: each of `kinds` ends it where the service is of that kind."""
+    return "".join((f"# {title}\n", POD, *kinds))
 
 
 def named(service: str) -> dict[str, str]:

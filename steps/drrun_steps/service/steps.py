@@ -24,13 +24,14 @@ from drrun.spi import (
     Repeat,
     sh,
 )
-from drrun_steps.service import kubelet, pods
+from drrun_steps.service import kubelet, own, pods
 from drrun_steps.service.dead_end import ServiceDeadEnd
 from drrun_steps.service.facts import ServiceHeld, ServiceInstance, ServiceReady, ServiceState
 from drrun_steps.service.units import hold_file, unit
 
 _HOLD = pods.script(
     "hold it: a drop-in makes every start of a unit fail, a pod's manifest is moved out",
+    own.HOLD,
     kubelet.HOLD,
     """
 set -eu
@@ -51,6 +52,7 @@ systemctl daemon-reload
 
 _LIFT = pods.script(
     "lift the hold: remove the unit's drop-in, put the pod's manifest back",
+    own.LIFT,
     kubelet.LIFT,
     """
 set -eu
@@ -63,6 +65,7 @@ systemctl daemon-reload
 
 _STOP = pods.script(
     "stop the unit, or wait for the pod's container to go; kill it when its grace is over",
+    own.STOP,
     kubelet.STOP,
     """
 systemctl stop --no-block "$UNIT"
@@ -82,6 +85,7 @@ exec systemctl stop "$UNIT"
 
 _START = pods.script(
     "start the unit; restart kubelet unless it starts the pod's container at once",
+    own.START,
     kubelet.START,
     """
 systemctl reset-failed "$UNIT"
@@ -91,9 +95,13 @@ exec systemctl start --no-block "$UNIT"
 
 _RESTART = pods.script(
     "restart the unit, or end the pod's container so that kubelet starts another",
+    own.RESTART,
     kubelet.RESTART,
     'exec systemctl restart --no-block "$UNIT"',
 )
+
+
+_WITHIN_K3S = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet")
 
 
 class _OneService(HostStep):
@@ -106,16 +114,19 @@ class _OneService(HostStep):
 
     def _absent(self, host: Host) -> bool:
         """Whether there is nothing to do here. Raises Refused when there should be."""
-        if host.layout not in {"systemd", "static-pod"}:
+        if host.layout == "k3s" and self.service in _WITHIN_K3S:
             raise Refused(
-                f"{host.name}: services of the layout {host.layout} cannot be driven yet",
-                hint="set `layout: systemd` or `layout: static-pod` if units or kubelet run it",
+                f"{host.name}: k3s runs etcd and the control plane in one process: none of them can "
+                "be stopped by itself",
+                hint="see docs/how-to/other-supervisors.md; for hosts that are no k3s, set "
+                "`layout: systemd`, `static-pod` or `commands`",
             )
         if host.read(ServiceState(self.service)) != "missing":
             return False
         if not self.optional:
             raise Refused(
-                f"{host.name} has no unit {unit(self.service)}, and no manifest of a static pod",
+                f"{host.name} has no unit {unit(self.service)}, no manifest of a static pod, and no "
+                f"{own.FOLDER}/{self.service}",
                 hint="name the right service, or set `optional: true` where some hosts lack it",
             )
         host.note(f"{host.name} has no {unit(self.service)}: passed over")

@@ -1,15 +1,17 @@
 """Units of systemd: their names, the file that holds one, and the questions about one.
 
-The questions are asked of a static pod first, which answers in the same words (`kubelet`).
+The questions are asked of the host's own command first (`own`), then of a static pod (`kubelet`),
+which answer in the same words.
 """
 
 from __future__ import annotations
 
 from drrun.spi import Reply
-from drrun_steps.service import kubelet, pods
+from drrun_steps.service import kubelet, own, pods
 
 SHOW = (
     pods.POD
+    + own.SHOW
     + kubelet.SHOW
     + """
 systemctl show -p LoadState,ActiveState,SubState,MainPID,InvocationID "$UNIT" || exit 3
@@ -25,6 +27,7 @@ true
 )
 HELD = (
     pods.POD
+    + own.HELD
     + kubelet.HELD
     + '[ -e "$FILE" ] && echo file=yes; systemctl show -p DropInPaths "$UNIT"'
 )
