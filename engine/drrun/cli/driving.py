@@ -61,7 +61,7 @@ def ended(screen: Terminal, stored: StoredRun, code: int) -> int:
         screen.give(stream.result(story, code))
         return code
     screen.say(text.end(story, report=report, promised=promised(stored, story)))
-    if code not in {0, MISSED}:
+    if code not in {0, MISSED} and story.status != "resting":
         screen.warn("")
         screen.warn(text.failure(story, stored.outputs, source_of(story)))
     return code

@@ -72,7 +72,8 @@ class RoleSpec(Part):
     """A group of hosts that the runbook needs."""
 
     min: Whole = 1
-    """The least number of hosts."""
+    """The least number of hosts. 0: the role may be empty, or missing in the inventory; steps that act on
+    nobody else are then left out, and said to be."""
     max: Count | None = None
     """The greatest number of hosts."""
     odd: Flag = False
@@ -252,6 +253,14 @@ class Step(Part):
     """An expression; the step is skipped when it is false."""
     order: Literal["parallel", "serial"] = "parallel"
     """Whether the hosts go together or one after the other."""
+    batch: Count | None = None
+    """At most so many hosts at once; as many as there are connections when left out."""
+    spread: Duration = 0.0
+    """Each host waits before it begins, by chance, up to so long: many that begin together press
+    together on whatever they all ask."""
+    tolerate: str = ""
+    """How many of its hosts may be left out because they cannot be reached: a number, or a share as
+    20%; a template is allowed. More than that stop the run before its first step."""
     keep: KeepText | None = None
     """What must stay healthy while a host has its turn, whatever the order."""
     timeout: Duration | None = None

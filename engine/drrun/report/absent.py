@@ -1,4 +1,4 @@
-"""Fenced hosts in words: who the run does without, on whose word, and what is still to be done."""
+"""Who a run does without, in words: fenced hosts, on whose word and what is still to be done; empty roles."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from drrun.model.fencing import METHODS, Fencing
 from drrun.plan.plan import Plan
 from drrun.report.story import Story
 from drrun.report.words import clock, count, safe
-from drrun.values import Json
+from drrun.values import Json, Outcome, StepId
 
 NEXT = (
     "what it holds must never act beside what was recovered: wipe it before it starts again, then "
@@ -15,8 +15,16 @@ NEXT = (
 
 
 def planned(plan: Plan) -> list[str]:
-    """For the head of a plan: each fenced host, and how many steps go on without it."""
-    return [f"! {f.host}  fenced, {_words(f)}; {_without(plan, f)}" for f in plan.fenced]
+    """For the head of a plan: each role that is empty, each fenced host and how many steps go on without."""
+    return [
+        *(f"! {role}  no host has this role: its steps are left out" for role in empty(plan)),
+        *(f"! {f.host}  fenced, {_words(f)}; {_without(plan, f)}" for f in plan.fenced),
+    ]
+
+
+def empty(plan: Plan) -> list[str]:
+    """Roles that nobody has; they may be empty, or there were no plan."""
+    return [role for role, hosts in plan.whole_roles.items() if not hosts]
 
 
 def _words(fencing: Fencing) -> str:
@@ -36,6 +44,20 @@ def to_readmit(story: Story) -> list[str]:
         for when, event in story.fenced
     ]
     return [*lines, f"  next  {NEXT}"] if lines else []
+
+
+def unreached(story: Story) -> list[str]:
+    """For the end of a run and its reports: each step, and the hosts that it was not done on."""
+    found: dict[str, list[str]] = {}
+    for unit in story.plan.units:
+        record = story.state.units[unit.id]
+        if record.unreached and record.outcome is Outcome.SKIPPED:
+            found.setdefault(unit.step, []).extend(unit.hosts)
+    return [
+        f"! {step} was not done on {', '.join(hosts)} ({len(hosts)} of "
+        f"{len(story.plan.step_of[StepId(step)].hosts)}): not reached, as tolerated; do it there by hand"
+        for step, hosts in found.items()
+    ]
 
 
 def rows(story: Story) -> list[list[str]]:

@@ -14,6 +14,7 @@ from drrun.journal.outputs import Outputs
 from drrun.report import absent
 from drrun.report import markdown as md
 from drrun.report.outage import away, goals
+from drrun.report.region import overrun
 from drrun.report.story import Made, Story
 from drrun.report.svg import timeline
 from drrun.report.text import cuts, state, status_line, totals, troubles
@@ -104,10 +105,14 @@ def _objectives(story: Story) -> list[str]:
 
 
 def _absent(story: Story) -> list[str]:
+    alerts = (*absent.unreached(story), *overrun(story))
+    left = "".join(f'<li class="open">{_e(line[2:])}</li>' for line in alerts)
+    told = ["<h2>Alerts</h2>", f"<ul>{left}</ul>"] if left else []
     if not story.fenced:
-        return []
+        return told
     table = _table(absent.HEADS, absent.rows(story))
-    return ["<h2>To be readmitted</h2>", table, f'<p class="open">{_e(absent.NEXT)}.</p>']
+    said = f'<p class="open">{_e(absent.NEXT)}.</p>'
+    return [*told, "<h2>To be readmitted</h2>", table, said]
 
 
 def _trouble(story: Story, outputs: Outputs) -> list[str]:

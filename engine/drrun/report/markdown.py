@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from drrun.journal.outputs import Outputs
 from drrun.report import absent
 from drrun.report.outage import away, goals
+from drrun.report.region import overrun
 from drrun.report.story import Made, Story
 from drrun.report.text import cuts, state, status_line, totals, troubles, turned
 from drrun.report.words import clock, fold, one_line, shown
@@ -29,6 +30,8 @@ def page(story: Story, outputs: Outputs) -> str:
         ]
     if story.fenced:
         parts += ["## To be readmitted", table(absent.HEADS, absent.rows(story)), absent.NEXT + "."]
+    if left := [*absent.unreached(story), *overrun(story)]:
+        parts += ["## Alerts", "\n".join(f"- {_cell(line[2:])}" for line in left)]
     if wrong := troubles(story, outputs):
         words = "\n".join([*wrong, f"state {state(story)}"])
         parts += ["## What went wrong", f"```\n{words.replace('```', '` ` `')}\n```"]

@@ -4,7 +4,10 @@ from typing import Any
 
 from drrun.spi import Fact, Step
 from drrun_steps.kube import facts, origin
+from drrun_steps.kube.announced import KubeAnnounced
+from drrun_steps.kube.listed import AllListed
 from drrun_steps.kube.masterleases import KubeMasterLeases, PruneMasterLeases
+from drrun_steps.kube.nodes import KubeNodes
 from drrun_steps.kube.origin import Fits, ReadOrigin
 from drrun_steps.kube.servers import EtcdServers
 from drrun_steps.kube.steps import KubeProveDown, LeaseMoves, ReadSecret, ReadyStep
@@ -18,5 +21,12 @@ STEPS: tuple[type[Step], ...] = (
     PruneMasterLeases,
     ReadOrigin,
     Fits,
+    AllListed,
 )
-FACTS: tuple[type[Fact[Any]], ...] = (*facts.FACTS, KubeMasterLeases, *origin.FACTS)
+FACTS: tuple[type[Fact[Any]], ...] = (
+    *facts.FACTS,
+    KubeNodes,
+    KubeMasterLeases,
+    KubeAnnounced,
+    *origin.FACTS,
+)
