@@ -19,6 +19,7 @@ from tests.recoveries.states import (
 from drrun.errors import LabError
 from drrun_lab import Lab, rehearsal
 from drrun_lab.operator import Operator
+from drrun_lab.waiting import until
 
 Happens = Callable[[Lab, Operator, Path], object]
 
@@ -43,6 +44,23 @@ def _saved_then_destroyed(lab: Lab, operator: Operator, folder: Path) -> None:
 def _five(_lab: Lab, operator: Operator, _folder: Path) -> None:
     """The spares are members as well."""
     _must(operator, "etcd-grow.yaml", "-e", "role.new=spare")
+
+
+def _left_out(lab: Lab, operator: Operator) -> None:
+    """A member died with its machine, and the others went on without it; now it is there again."""
+    lab.power_cut("cp2")
+    script = (
+        f"{rehearsal.ETCDCTL} member remove "
+        f"$({rehearsal.ETCDCTL} member list | sed -n 's/^\\([0-9a-f]*\\), [a-z]*, cp2,.*/\\1/p')"
+    )
+    until(
+        lambda: lab.ssh("cp1", script).returncode == 0,
+        timeout=60,
+        every=1,
+        awaiting="the others to let cp2 go",
+    )
+    lab.power_on("cp2")
+    until(lambda: lab.ssh("cp2", "true").returncode == 0, timeout=90, awaiting="sshd of cp2")
 
 
 def _must(operator: Operator, *words: str) -> None:
@@ -76,6 +94,11 @@ SCENARIOS: Mapping[str, Scenario] = {
         "every member killed, cp1 first",
         {"to": "{folder}/stopped.db"},
         lambda lab, _operator, _folder: stops_one_by_one(lab),
+    ),
+    "etcd-readmit": Scenario(
+        "cp2 off, removed from the members, and on again with its old data",
+        {"role.back": "cp2"},
+        lambda lab, operator, _folder: _left_out(lab, operator),
     ),
     "restore-cluster": Scenario(
         "every member killed, two wiped, one overwritten with noise",
