@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
 STRANGER = """set -e
 cp -n /etc/haproxy/haproxy.cfg /root/haproxy.cfg
-sed 's/^  server cp1 .*/&\\n  server old 127.0.0.1:6443 no-check/' /root/haproxy.cfg >/etc/haproxy/haproxy.cfg
+sed 's/^  server cp1 .*/&\\n  server old 127.0.0.1:6443/' /root/haproxy.cfg >/etc/haproxy/haproxy.cfg
 systemctl reload haproxy
 """
 KNOWN = "cp /root/haproxy.cfg /etc/haproxy/haproxy.cfg; systemctl reload haproxy"

@@ -134,9 +134,12 @@ class Drain(_Balancer):
 def _refuse_unlisted(
     host: Host, found: Sequence[Server], addresses: tuple[str, ...], names: tuple[str, ...]
 ) -> None:
-    """An API server that clients are sent to and that nobody listed would live on (hazard H3)."""
+    """An API server that clients are sent to and that nobody listed would live on (hazard H3).
+
+    One that is not checked may be a fenced host's.
+    """
     strangers = [one for one in found if not one.of(addresses, names)]
-    alive = [one for one in strangers if one.up]
+    alive = [one for one in strangers if one.state.startswith("UP")]
     if alive:
         told = ", ".join(f"{one.name} ({one.address})" for one in alive)
         raise Refused(
@@ -145,8 +148,8 @@ def _refuse_unlisted(
         )
     for one in strangers:
         host.note(
-            f"{host.name}: {one.name} ({one.address}) is nobody of the inventory and down: it stays "
-            "out of the load balancer"
+            f"{host.name}: {one.name} ({one.address}) is no API server of this run, and nobody knows it "
+            "to be up: it stays out of the load balancer"
         )
 
 

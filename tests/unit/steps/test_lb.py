@@ -94,13 +94,14 @@ def test_a_balancer_that_is_drained_is_left_alone() -> None:
 
 
 def test_an_api_server_that_nobody_listed_is_refused() -> None:
-    """It takes clients, and would write back what it has cached (hazard H3); a dead one stays out."""
+    """It takes clients, and would write back what it has cached (hazard H3); a dead or fenced one stays out."""
     stranger = Server("api/old", "10.0.0.7", "UP")
     with pytest.raises(Refused, match=r"api/old \(10\.0\.0\.7\)"):
         Drain().run(group(*UP, stranger))
-    quiet = group(*UP, Server("api/old", "10.0.0.7", "DOWN 1/2"))
-    Drain().run(quiet)
-    assert "stays out" in quiet["lb"].notes[0]
+    for state in ("DOWN 1/2", "no check"):
+        quiet = group(*UP, Server("api/cp3", "10.0.0.3", state))
+        Drain().run(quiet)
+        assert "stays out" in quiet["lb"].notes[0]
 
 
 def test_haproxy_may_know_a_host_by_its_name() -> None:
