@@ -7,7 +7,14 @@ from tests.unit.steps.recorded_answers import said
 
 from drrun.spi import NotKnown, Refused, StepFailed
 from drrun.testing import FakeGroup, FakeHost
-from drrun_steps.kube.strays import KubeAllNodes, KubePods, KubePodsRunning, MissingNodes, Node, Phantoms
+from drrun_steps.kube.strays import (
+    KubeAllNodes,
+    KubePods,
+    KubePodsRunning,
+    MissingNodes,
+    Node,
+    Phantoms,
+)
 
 ONE, TWO = "0cf6be1e-5b4e-4b58-8d2a-0123456789ab", "1cf6be1e-5b4e-4b58-8d2a-0123456789ab"
 
