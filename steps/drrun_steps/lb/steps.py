@@ -188,9 +188,6 @@ class Admit(_Balancer):
         """Let in, then ask through it from an API server's host."""
         addresses, names = self._known(group)
         for host in group.hosts:
-            drained = host.read(self._drained())
-            if drained is False:
-                host.note(f"{host.name}: the load balancer was not drained any more")
             self._admit(host, addresses, names)
         if group.hosts:
             self._prove(group)
@@ -200,6 +197,7 @@ class Admit(_Balancer):
         but = tuple(one.removeprefix(prefix) for one in self.but if one.startswith(prefix))
         there = LbAdmitted(self.port, self.backend, self.socket, addresses, names, but)
         if host.read(there) is True:
+            host.note(f"{host.name}: not drained any more: clients came in before they were let in")
             return
         env = {"SERVERS": "", "ADDRESSES": " ".join(addresses), "NAMES": " ".join(names)}
         host.change(
