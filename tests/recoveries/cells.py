@@ -70,6 +70,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "replace a dead member by another host": Scenario("A8", _SPARES),
     "grow from 3 to 5": Scenario("A9", _SPARES),
     "shrink from 5 to 3": Scenario("A9", _SPARES),
+    "another tool restored: what is left over is told and mended": Scenario("A12"),
     "drill on a member: restored, booted, counted": Scenario("A14"),
     "drill on a spare: restored, booted, counted": Scenario("A14", _SPARES),
     "restart all members one by one": Scenario(),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.recoveries.states import (
+    announces_a_dead_server,
     dies_for_good,
     dies_with_its_data,
     diverges,
@@ -146,6 +147,11 @@ SCENARIOS: Mapping[str, Scenario] = {
         _saved,
     ),
     "control-plane-restart": Scenario("healthy", {}),
+    "post-restore-reconcile": Scenario(
+        "an API server that is dead is announced by a key without a lease",
+        {},
+        lambda lab, _operator, _folder: announces_a_dead_server(lab),
+    ),
     "apiserver-etcd-servers": Scenario(
         "every API server knows cp1's etcd alone",
         {},

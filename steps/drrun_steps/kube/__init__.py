@@ -3,7 +3,7 @@
 from typing import Any
 
 from drrun.spi import Fact, Step
-from drrun_steps.kube import facts, origin
+from drrun_steps.kube import facts, origin, strays
 from drrun_steps.kube.announced import KubeAnnounced
 from drrun_steps.kube.listed import AllListed
 from drrun_steps.kube.masterleases import KubeMasterLeases, PruneMasterLeases
@@ -11,6 +11,8 @@ from drrun_steps.kube.nodes import KubeNodes
 from drrun_steps.kube.origin import Fits, ReadOrigin
 from drrun_steps.kube.servers import EtcdServers
 from drrun_steps.kube.steps import KubeProveDown, LeaseMoves, ReadSecret, ReadyStep
+from drrun_steps.kube.strays import MissingNodes, Phantoms
+from drrun_steps.kube.webhooks import KubeWebhooks, RestoreWebhooks, Webhooks
 
 STEPS: tuple[type[Step], ...] = (
     ReadyStep,
@@ -22,6 +24,10 @@ STEPS: tuple[type[Step], ...] = (
     ReadOrigin,
     Fits,
     AllListed,
+    Webhooks,
+    RestoreWebhooks,
+    MissingNodes,
+    Phantoms,
 )
 FACTS: tuple[type[Fact[Any]], ...] = (
     *facts.FACTS,
@@ -29,4 +35,6 @@ FACTS: tuple[type[Fact[Any]], ...] = (
     KubeMasterLeases,
     KubeAnnounced,
     *origin.FACTS,
+    KubeWebhooks,
+    *strays.FACTS,
 )
