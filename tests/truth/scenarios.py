@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
+from tests.recoveries.expiry import end_in
 from tests.recoveries.states import (
+    MEMBERS,
     dies_for_good,
     dies_with_its_data,
     diverges,
@@ -42,6 +45,12 @@ def _saved_then_destroyed(lab: Lab, operator: Operator, folder: Path) -> None:
 def _five(_lab: Lab, operator: Operator, _folder: Path) -> None:
     """The spares are members as well."""
     _must(operator, "etcd-grow.yaml", "-e", "role.new=spare")
+
+
+def _ending(lab: Lab, _operator: Operator, _folder: Path) -> None:
+    """All certificates end in nine days; others with the same keys lie ready."""
+    end_in(lab, MEMBERS, timedelta(days=365), below="/root/new")
+    end_in(lab, MEMBERS, timedelta(days=9))
 
 
 def _must(operator: Operator, *words: str) -> None:
@@ -117,6 +126,11 @@ SCENARIOS: Mapping[str, Scenario] = {
         _saved,
     ),
     "control-plane-restart": Scenario("healthy", {}),
+    "kube-certs-renew": Scenario(
+        "certificates that end in nine days; new ones lie ready on each host",
+        {"by": "cp -a /root/new/. /"},
+        _ending,
+    ),
     "apiserver-etcd-servers": Scenario(
         "every API server knows cp1's etcd alone",
         {},

@@ -1,9 +1,10 @@
-"""Kubernetes: whose snapshot, readiness, decryption, proof of being down, leases."""
+"""Kubernetes: whose snapshot, readiness, decryption, proof of being down, leases, certificates."""
 
 from typing import Any
 
 from drrun.spi import Fact, Step
-from drrun_steps.kube import facts, origin
+from drrun_steps.kube import certificates, facts, origin
+from drrun_steps.kube.certificates import Prove, Renew
 from drrun_steps.kube.masterleases import KubeMasterLeases, PruneMasterLeases
 from drrun_steps.kube.origin import Fits, ReadOrigin
 from drrun_steps.kube.servers import EtcdServers
@@ -18,5 +19,12 @@ STEPS: tuple[type[Step], ...] = (
     PruneMasterLeases,
     ReadOrigin,
     Fits,
+    Renew,
+    Prove,
 )
-FACTS: tuple[type[Fact[Any]], ...] = (*facts.FACTS, KubeMasterLeases, *origin.FACTS)
+FACTS: tuple[type[Fact[Any]], ...] = (
+    *facts.FACTS,
+    KubeMasterLeases,
+    *origin.FACTS,
+    *certificates.FACTS,
+)
