@@ -76,6 +76,8 @@ SCENARIOS: Mapping[str, Scenario] = {
     "restart all members one by one": Scenario(),
     "restart the control plane, one host at a time": Scenario(),
     "tell every API server of all members": Scenario(),
+    "expired certificates: the cluster is dead, and back without a restore": Scenario("A10"),
+    "certificates that end soon, renewed under a writer": Scenario(),
     "three members, three snapshots: healthy, and refused": Scenario("", _PODS),
     "a diverged member is found and rebuilt": Scenario("", _PODS),
 }
@@ -84,7 +86,6 @@ ELSEWHERE = {
     "A2": "damaged, cut, empty, foreign snapshots, another one on one host: refused before any stop, "
     "by `make test` (tests/lab/test_refused.py, test_killed.py) and `make test-recoveries`",
     "A4": "killed after every journal append and every remote effect, and resumed: `make test-crash`",
-    "A10": "*not covered*: expired certificates",
     "A12": "leftovers of an emergency are found by `etcd-preflight` (unit tests); proxies are not in the "
     "environment of any question; a planted masterlease goes with the restore of a single host",
 }

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
+from tests.recoveries.expiry import end_in
 from tests.recoveries.states import (
+    MEMBERS,
     announces_a_dead_server,
     dies_for_good,
     dies_with_its_data,
@@ -62,6 +65,12 @@ def _left_out(lab: Lab, operator: Operator) -> None:
     )
     lab.power_on("cp2")
     until(lambda: lab.ssh("cp2", "true").returncode == 0, timeout=90, awaiting="sshd of cp2")
+
+
+def _ending(lab: Lab, _operator: Operator, _folder: Path) -> None:
+    """All certificates end in nine days; others with the same keys lie ready."""
+    end_in(lab, MEMBERS, timedelta(days=365), below="/root/new")
+    end_in(lab, MEMBERS, timedelta(days=9))
 
 
 def _must(operator: Operator, *words: str) -> None:
@@ -151,6 +160,11 @@ SCENARIOS: Mapping[str, Scenario] = {
         "an API server that is dead is announced by a key without a lease",
         {},
         lambda lab, _operator, _folder: announces_a_dead_server(lab),
+    ),
+    "kube-certs-renew": Scenario(
+        "certificates that end in nine days; new ones lie ready on each host",
+        {"by": "cp -a /root/new/. /"},
+        _ending,
     ),
     "apiserver-etcd-servers": Scenario(
         "every API server knows cp1's etcd alone",

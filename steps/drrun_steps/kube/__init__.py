@@ -1,10 +1,11 @@
-"""Kubernetes: whose snapshot, readiness, decryption, proof of being down, leases."""
+"""Kubernetes: whose snapshot, readiness, decryption, proof of being down, leases, certificates."""
 
 from typing import Any
 
 from drrun.spi import Fact, Step
-from drrun_steps.kube import facts, origin, strays
+from drrun_steps.kube import certificates, facts, origin, strays
 from drrun_steps.kube.announced import KubeAnnounced
+from drrun_steps.kube.certificates import Prove, Renew
 from drrun_steps.kube.listed import AllListed
 from drrun_steps.kube.masterleases import KubeMasterLeases, PruneMasterLeases
 from drrun_steps.kube.nodes import KubeNodes
@@ -28,6 +29,8 @@ STEPS: tuple[type[Step], ...] = (
     RestoreWebhooks,
     MissingNodes,
     Phantoms,
+    Renew,
+    Prove,
 )
 FACTS: tuple[type[Fact[Any]], ...] = (
     *facts.FACTS,
@@ -35,6 +38,7 @@ FACTS: tuple[type[Fact[Any]], ...] = (
     KubeMasterLeases,
     KubeAnnounced,
     *origin.FACTS,
+    *certificates.FACTS,
     KubeWebhooks,
     *strays.FACTS,
 )
