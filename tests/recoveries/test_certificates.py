@@ -27,6 +27,7 @@ DEAD = "expired certificates: the cluster is dead, and back without a restore"
 LIVE = "certificates that end soon, renewed under a writer"
 RUNBOOK = "kube-certs-renew.yaml"
 LAID_READY = "/root/new"
+FILES = "find /etc/kubernetes -type f | sort | xargs sha256sum"
 BY = ("-e", f"by=cp -a {LAID_READY}/. /")
 
 
@@ -96,17 +97,20 @@ def test_pods_are_renewed_under_a_writer_that_loses_nothing(
 
 
 def test_what_was_renewed_on_disk_alone_is_told_and_restarted(
-    pods: Lab, operator: Operator
+    fresh: Lab, operator: Operator
 ) -> None:
     """Pitfall 40: a hand renewed one host's files; the preflight says so, the runbook restarts that host's alone."""
-    rehearsal.each(pods, "kubeadm certs renew all", ["cp2"])
+    end_in(fresh, ["cp2"], timedelta(days=365))
     looked = operator.drrun("etcd-preflight.yaml", "--yes", "--no-input")
-    assert looked.returncode == 5, looked.stdout + looked.stderr
-    assert "cp2: kube-scheduler: /etc/kubernetes/scheduler.conf is newer" in looked.stdout
-    before = lives(pods, *PODS)
+    told = " ".join((looked.stdout + looked.stderr).split())
+    assert looked.returncode == 5, told
+    assert "cp2: kube-scheduler: /etc/kubernetes/scheduler.conf is newer" in told
+    assert "cp1: kube" not in told
+    before = rehearsal.processes(fresh)
     done = operator.drrun(RUNBOOK, "--yes", "--no-input", timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert len(before & lives(pods, *PODS)) == 8
+    after = rehearsal.processes(fresh)
+    assert [host for host in MEMBERS if after[host] != before[host]] == ["cp2"]
     assert operator.drrun("etcd-preflight.yaml", "--yes", "--no-input").returncode == 0
 
 
@@ -134,3 +138,19 @@ def test_units_are_renewed_under_a_writer_that_loses_nothing(
         assert _all_new(fresh)
         assert prober.lost() == []
         remarks.append(f"0 acknowledged writes lost, longest gap {prober.gap():.1f} s")
+
+
+def test_new_ones_that_are_no_good_are_found_and_the_old_ones_put_back(
+    fresh: Lab, operator: Operator
+) -> None:
+    """A command that puts another's certificate in place: no process is restarted, undo mends all files."""
+    end_in(fresh, ["cp1"], timedelta(days=9))
+    files, running = rehearsal.each(fresh, FILES, MEMBERS), rehearsal.processes(fresh)
+    wrong = "cp /etc/kubernetes/pki/etcd/server.crt /etc/kubernetes/pki/apiserver.crt"
+    done = operator.drrun(RUNBOOK, "-e", f"by={wrong}", "--yes", "--no-input")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "apiserver.crt: its key is not beside it" in done.stdout + done.stderr
+    undone = operator.drrun("abort", operator.newest(), "--undo", "--no-input")
+    assert undone.returncode == 8, undone.stdout + undone.stderr
+    assert rehearsal.each(fresh, FILES, MEMBERS) == files
+    assert rehearsal.processes(fresh) == running
