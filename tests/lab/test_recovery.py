@@ -61,13 +61,11 @@ print $s "show stat\n"; $s->flush; print while <$s>'"""
 
 
 def quarantined(journal: list[Happened], prober: Prober) -> None:
-    """API servers were ready and had been proved, and no client got an answer before it was let in."""
-    ready = next(
-        e.utc for e in journal if e.type == "unit.finished" and "first-ready" in str(e.body)
-    )
+    """An API server was up and was being proved, and no client got an answer before it was let in."""
+    up = next(e.utc for e in journal if _ended(e, "start-first-apiserver"))
     let_in = next(e.utc for e in journal if _changes(e) and e.body["unit"].startswith("admit"))
-    tried = [write for write in prober.writes if write.began > ready and write.ended < let_in]
-    assert tried, "nobody tried while the API servers were ready and clients were kept out"
+    tried = [write for write in prober.writes if write.began > up and write.ended < let_in]
+    assert tried, "nobody tried while an API server was up and clients were kept out"
     assert not [write for write in tried if write.taken]
     assert any(write.taken for write in prober.writes if write.began > let_in)
 
@@ -84,6 +82,10 @@ def outage(journal: list[Happened], prober: Prober) -> float:
 
 def _changes(event: Happened) -> bool:
     return event.type == "change.intended"
+
+
+def _ended(event: Happened, step: str) -> bool:
+    return event.type == "unit.finished" and event.body["unit"].startswith(f"{step}@")
 
 
 def predicted(forecast: str) -> list[tuple[str, str, str]]:
