@@ -61,6 +61,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "restore a cluster of a single host": Scenario("A1", _PODS),
     "save from stopped members, restore that": Scenario("A1", _PODS),
     "restore one member, the others join": Scenario(),
+    "a fourth API server that nobody listed": Scenario("", _SPARES),
     "writers paused by name, resumed at all-clear": Scenario("", _PODS),
     "kubelets of workers, one of two away": Scenario("", _SPARES),
     "NOSPACE: compact, defragment, disarm": Scenario("A6"),

@@ -8,6 +8,7 @@ import pytest
 
 from drrun_lab import Lab, rehearsal
 from drrun_lab.operator import Operator
+from drrun_lab.waiting import until
 
 from .conftest import Matrix
 from .states import MEMBERS
@@ -26,6 +27,8 @@ def unit(name: str, command: str) -> str:
 
 PUPPET = unit("puppet", "while :; do systemctl start kube-apiserver; sleep 1; done")
 """Configuration management: what it knows is started again, every second."""
+AGENT = unit("puppet", "exec sleep 86400")
+"""The same name elsewhere, doing something else."""
 KUBELET = unit("kubelet", "exec sleep 86400")
 INSTANCE = "systemctl show -p InvocationID --value kubelet"
 
@@ -46,12 +49,38 @@ def words(snapshot: Path) -> tuple[str, ...]:
     return ("restore-cluster.yaml", "-e", f"snapshot={snapshot}", "-e", "accept_loss=1000")
 
 
+def test_a_real_api_server_that_nobody_listed_is_refused_before_any_stop(
+    fresh: Lab, operator: Operator, matrix: Matrix, saved: tuple[Path, dict[str, str]]
+) -> None:
+    """H3: it serves on a spare, of which the inventory's control plane knows nothing."""
+    path, _ = saved
+    address = fresh.layout.host("sp1").address
+    rehearsal.each(fresh, "systemctl start kube-apiserver", ["sp1"])
+    announced = f"{rehearsal.ETCDCTL} get /registry/masterleases/{address} --keys-only"
+    until(
+        lambda: address in fresh.ssh("cp1", announced).stdout,
+        timeout=120,
+        awaiting="the fourth API server to announce itself",
+    )
+    with matrix.cell("a fourth API server that nobody listed", fresh) as remarks:
+        refused = operator.drrun(*words(path), "--yes", "--no-input")
+        told = refused.stdout + refused.stderr
+        assert refused.returncode == 5, told
+        assert f"{address} is announced as an API server" in told
+        assert f"{address} is connected to etcd on cp1" in told
+        assert f"accept_servers={address}" in told
+        journal = operator.journal(operator.newest())
+        assert not [e for e in journal if e.type == "change.intended"]
+        remarks.append("announced and connected: refused by its address, nothing was stopped")
+
+
 def test_writers_wait_until_all_is_clear(
     fresh: Lab, operator: Operator, matrix: Matrix, saved: tuple[Path, dict[str, str]]
 ) -> None:
     """H9: one on a member starts API servers again and again, another is on a host beside them."""
     path, before = saved
-    rehearsal.each(fresh, PUPPET, ["cp2", "sp1"])
+    rehearsal.each(fresh, PUPPET, ["cp2"])
+    rehearsal.each(fresh, AGENT, ["sp1"])
     with matrix.cell("writers paused by name, resumed at all-clear", fresh) as remarks:
         unsaid = operator.drrun(*words(path), "--dry-run")
         assert unsaid.returncode == 0, unsaid.stdout + unsaid.stderr
@@ -78,7 +107,7 @@ def test_writers_wait_until_all_is_clear(
         assert units[-1] == "resume"
         active = rehearsal.each(fresh, "systemctl is-active puppet", ["cp2", "sp1"])
         assert {text.strip() for text in active.values()} == {"active"}
-        remarks.append("one that starts API servers every second, on a member and on a spare")
+        remarks.append("one that starts the API server every second, and one on a host beside them")
 
 
 def test_kubelets_of_workers_are_restarted_but_for_one_that_is_away(

@@ -273,8 +273,8 @@ class Step(Part):
     on_failure: Literal["stop", "continue", "undo"] = "stop"
     """What a failure does to the run."""
     on_unreachable: Unreached | None = None
-    """`skip-fenced`: the step is right without hosts that the operator has fenced by name. A host
-    that only cannot be reached always stops a run. The runbook's own word when left out."""
+    """`skip-fenced`: the step is right without hosts that the operator has fenced by name. A host that
+    only cannot be reached stops a run, but for `tolerate`. The runbook's own word when left out."""
     on_unknown: OnUnknown | None = None
     """What to do when the result of a change was lost. Must be said where it may not simply be
     sent again and no fact can tell what became of it."""
