@@ -71,6 +71,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "tell every API server of all members": Scenario(),
     "three members, three snapshots: healthy, and refused": Scenario("", _PODS),
     "a diverged member is found and rebuilt": Scenario("", _PODS),
+    "keys saved apart; a host with others is refused": Scenario("", _PODS),
 }
 
 ELSEWHERE = {
