@@ -1,4 +1,4 @@
-"""The keys of a cluster: saved apart, and compared with the hosts before a restore."""
+"""The keys of a cluster: saved apart, compared before a restore, and a control plane rebuilt from them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,21 @@ import pytest
 from drrun_lab import Lab, LabSpec, Progress, rehearsal
 from drrun_lab.layout import EtcdLine
 from drrun_lab.operator import Operator
+from drrun_lab.waiting import until
 
 from .conftest import Matrix
+from .states import BARE
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 PKI = "/etc/kubernetes/pki"
+SPARES = ["sp1", "sp2", "sp3"]
+NEW = ("-e", "role.etcd=spare", "-e", "role.control_plane=spare")
+STATE = "find /etc/kubernetes /etc/default/etcd /etc/systemd/system /var/lib/etcd -type f | sort | xargs sha256sum"
+NODE = """
+apiVersion: v1
+kind: Node
+metadata: {name: cp2}
+"""
 
 
 @pytest.fixture(scope="module", name="booted", params=["3.5", "3.4"])
@@ -90,3 +100,110 @@ def test_keys_are_saved_apart_and_others_are_refused(
         accepted = operator.drrun(*words, "-e", "accept_keys=sa.pub", "--dry-run")
         assert accepted.returncode == 0, accepted.stdout + accepted.stderr
         remarks.append("by file, before any stop; no key in plan, journal or report")
+
+
+def rebuild(operator: Operator, folder: Path, *words: str) -> tuple[int, str]:
+    """The runbook on the three new hosts: exit code and what was said."""
+    files = ("-e", f"snapshot={folder}/snapshot.db", "-e", f"keys={folder}/keys.tar")
+    asked = (
+        "rebuild-control-plane.yaml",
+        *NEW,
+        *files,
+        "-e",
+        "accept_unlisted=cp1,cp2,cp3",
+        *words,
+    )
+    done = operator.drrun(*asked, timeout=600)
+    return done.returncode, done.stdout + done.stderr
+
+
+def balance(lab: Lab) -> None:
+    """What the last step tells the operator to do: the load balancer gets the new backends."""
+    swap = "; ".join(
+        f"s/ {old.address}:6443/ {new.address}:6443/"
+        for old, new in zip(lab.layout.members, lab.layout.spares, strict=True)
+    )
+    rehearsal.each(
+        lab, f"sed -i '{swap}' /etc/haproxy/haproxy.cfg; systemctl restart haproxy", ["lb"]
+    )
+    ready = "the load balancer to send clients to the new API servers"
+    until(
+        lambda: lab.kubectl("get", "--raw", "/readyz").returncode == 0, timeout=60, awaiting=ready
+    )
+
+
+def without(archive: Path, name: str) -> None:
+    """The archive, as it would be had somebody forgotten a file."""
+    whole = archive.rename(archive.with_suffix(".whole"))
+    with tarfile.open(whole) as old, tarfile.open(archive, "w") as new:
+        for member in old:
+            if member.name.removeprefix("./") != name:
+                new.addfile(member, old.extractfile(member) if member.isfile() else None)
+
+
+def test_a_control_plane_is_rebuilt_on_other_hosts(
+    fresh: Lab, operator: Operator, matrix: Matrix, tmp_path: Path
+) -> None:
+    """H13: three hosts are gone for good; three others have its objects, Secrets and tokens again."""
+    objects = rehearsal.write_objects(fresh, "before", 40)
+    assert fresh.kubectl("create", "-f", "-", stdin=NODE).returncode == 0
+    uid = fresh.kubectl("get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}").stdout
+    token = "kubectl get secret -n default -o jsonpath='{.items[0].data.token}' | base64 -d"
+    token = rehearsal.each(fresh, token, ["cp1"])["cp1"]
+    rehearsal.each(fresh, BARE, SPARES)
+    files = ("-e", f"to={tmp_path}/snapshot.db", "-e", f"keys_to={tmp_path}/keys.tar")
+    done = operator.drrun("etcd-backup.yaml", *files, "--yes", "--no-input")
+    assert done.returncode == 0, done.stdout + done.stderr
+    rehearsal.write_objects(fresh, "after", 10)
+    before = rehearsal.each(fresh, STATE, SPARES)
+    code, told = rebuild(operator, tmp_path, "--yes", "--no-input")
+    assert code == 5, told
+    assert "the old cluster is not gone" in told
+    assert rehearsal.each(fresh, STATE, SPARES) == before
+    for host in fresh.layout.members:
+        fresh.power_cut(host.name)
+    with matrix.cell("all hosts gone: rebuilt on others from keys and snapshot", fresh) as remarks:
+        code, told = rebuild(operator, tmp_path, "--stage", "--yes", "--no-input")
+        assert code == 0, told
+        undone = operator.drrun("abort", operator.newest(), "--undo", "--no-input", timeout=600)
+        assert undone.returncode == 8, undone.stdout + undone.stderr
+        assert rehearsal.each(fresh, STATE, SPARES) == before
+        code, told = rebuild(operator, tmp_path, "--yes", "--no-input")
+        assert code == 0, told
+        assert "kubectl delete node cp2" in told
+        balance(fresh)
+        assert rehearsal.read_objects(fresh) == objects
+        assert rehearsal.disagreement(rehearsal.members(fresh, SPARES)) == ""
+        again = fresh.kubectl("get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}")
+        assert again.stdout == uid
+        whoami = fresh.kubectl("create", "-f", "-", "-o", "jsonpath={.status}", stdin=review(token))
+        assert '"authenticated":true' in whoami.stdout, whoami.stdout + whoami.stderr
+        assert fresh.kubectl("create", "configmap", "anew").returncode == 0
+        own = f"openssl x509 -in {PKI}/apiserver.crt -noout -ext subjectAltName"
+        for host in fresh.layout.spares:
+            names = fresh.ssh(host.name, own).stdout
+            assert f"IP Address:{host.address}" in names
+            assert f"IP Address:{fresh.haproxy_address}" in names
+        remarks.append(
+            "40 objects of the snapshot, none of 10 later ones; tokens of before are valid; staged and undone first"
+        )
+
+
+def review(token: str) -> str:
+    """The question whether a token is anybody's."""
+    kind = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview"}
+    return json.dumps({**kind, "spec": {"token": token}})
+
+
+@pytest.mark.parametrize("name", ["pki/sa.key", "pki/ca.key", "encryption.yaml"])
+def test_what_was_not_saved_is_not_made_up(
+    fresh: Lab, operator: Operator, backup: tuple[str, ...], tmp_path: Path, name: str
+) -> None:
+    """Without an authority, sa.key or the encryption settings: refused, with what that means."""
+    without(tmp_path / "keys.tar", name)
+    before = rehearsal.each(fresh, STATE, SPARES)
+    code, told = rebuild(operator, tmp_path, "--yes", "--no-input")
+    assert code == 5, told
+    file = name.removeprefix("pki/").replace("encryption.yaml", "encryption")
+    assert f"keys.tar lacks {file}: without {file}, " in told
+    assert rehearsal.each(fresh, STATE, SPARES) == before

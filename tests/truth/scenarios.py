@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.recoveries.states import (
+    BARE,
+    GONE,
     dies_for_good,
     dies_with_its_data,
     diverges,
@@ -37,6 +39,15 @@ def _saved_then_destroyed(lab: Lab, operator: Operator, folder: Path) -> None:
     _saved(lab, operator, folder)
     rehearsal.write_objects(lab, "after", 10)
     rehearsal.destroy(lab)
+
+
+def _gone(lab: Lab, operator: Operator, folder: Path) -> None:
+    """Snapshot and keys were saved, then every host lost all that it had; sp1 is a bare machine."""
+    rehearsal.write_objects(lab, "before", 20)
+    files = ("-e", f"to={folder}/snapshot.db", "-e", f"keys_to={folder}/keys.tar")
+    _must(operator, "etcd-backup.yaml", *files)
+    rehearsal.each(lab, GONE, [host.name for host in lab.layout.members])
+    rehearsal.each(lab, BARE, ["sp1"])
 
 
 def _five(_lab: Lab, operator: Operator, _folder: Path) -> None:
@@ -70,11 +81,25 @@ PENDING: Mapping[str, str] = {}
 
 SCENARIOS: Mapping[str, Scenario] = {
     "etcd-preflight": Scenario("healthy", {}),
-    "etcd-backup": Scenario("healthy", {"to": "{folder}/saved.db"}),
+    "etcd-backup": Scenario(
+        "healthy; the keys are asked for as well",
+        {"to": "{folder}/saved.db", "keys_to": "{folder}/keys.tar"},
+    ),
     "restore-cluster": Scenario(
         "every member killed, two wiped, one overwritten with noise",
         {"snapshot": "{folder}/snapshot.db", "accept_unreadable": "cp3"},
         _saved_then_destroyed,
+    ),
+    "rebuild-control-plane": Scenario(
+        "everything on cp1 to cp3 stopped and wiped; sp1 is a bare machine",
+        {
+            "role.etcd": "sp1",
+            "role.control_plane": "sp1",
+            "snapshot": "{folder}/snapshot.db",
+            "keys": "{folder}/keys.tar",
+            "accept_unlisted": "cp1,cp2,cp3",
+        },
+        _gone,
     ),
     "etcd-member-replace": Scenario(
         "cp2 killed and wiped; sp1 takes its place",

@@ -3,10 +3,13 @@
 from typing import Any
 
 from drrun.spi import Fact, Step
-from drrun_steps.kube import archive, facts, keys, origin
+from drrun_steps.kube import archive, facts, gone, keys, moved, origin
 from drrun_steps.kube.fingerprints import Fingerprints
+from drrun_steps.kube.gone import OldGone
+from drrun_steps.kube.install_keys import InstallKeys
 from drrun_steps.kube.manifest import SnapshotManifest
 from drrun_steps.kube.masterleases import KubeMasterLeases, PruneMasterLeases
+from drrun_steps.kube.moved import Moved
 from drrun_steps.kube.origin import Fits, ReadOrigin
 from drrun_steps.kube.save_keys import SaveKeys
 from drrun_steps.kube.servers import EtcdServers
@@ -25,6 +28,9 @@ STEPS: tuple[type[Step], ...] = (
     Fingerprints,
     SaveKeys,
     VerifyArchive,
+    OldGone,
+    InstallKeys,
+    Moved,
 )
 FACTS: tuple[type[Fact[Any]], ...] = (
     *facts.FACTS,
@@ -33,4 +39,6 @@ FACTS: tuple[type[Fact[Any]], ...] = (
     SnapshotManifest,
     *keys.FACTS,
     *archive.FACTS,
+    *gone.FACTS,
+    *moved.FACTS,
 )
