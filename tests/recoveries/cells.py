@@ -46,6 +46,7 @@ class Scenario:
 
 
 _PODS = {"kubeadm": "not tried on static pods yet"}
+_REBUILT = {"kubeadm": "refused: the runbook is for control planes of systemd units"}
 _SPARES = {"kubeadm": "the lab has no further nodes to join"}
 
 SCENARIOS: Mapping[str, Scenario] = {
@@ -81,6 +82,8 @@ SCENARIOS: Mapping[str, Scenario] = {
     "certificates that end soon, renewed under a writer": Scenario(),
     "three members, three snapshots: healthy, and refused": Scenario("", _PODS),
     "a diverged member is found and rebuilt": Scenario("", _PODS),
+    "keys saved apart; a host with others is refused": Scenario("", _PODS),
+    "all hosts gone: rebuilt on others from keys and snapshot": Scenario("", _REBUILT),
 }
 
 ELSEWHERE = {

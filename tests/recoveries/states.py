@@ -10,6 +10,12 @@ from drrun_lab.waiting import until
 MEMBERS = ["cp1", "cp2", "cp3"]
 LOST = ["cp2", "cp3"]
 QUIET = "systemctl stop kube-apiserver kube-controller-manager kube-scheduler"
+BARE = (
+    "rm -rf /etc/kubernetes/pki /etc/kubernetes/*.conf /etc/kubernetes/encryption.yaml /root/.kube"
+)
+"""What the lab gives its spares, and a new machine has not."""
+GONE = f"{QUIET} etcd; rm -rf /var/lib/etcd/member; {BARE}"
+"""Nothing is left of a control plane on a host."""
 QUOTA = 24 * 1024**2
 
 

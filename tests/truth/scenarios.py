@@ -9,6 +9,8 @@ from pathlib import Path
 
 from tests.recoveries.expiry import end_in
 from tests.recoveries.states import (
+    BARE,
+    GONE,
     MEMBERS,
     announces_a_dead_server,
     dies_for_good,
@@ -43,6 +45,15 @@ def _saved_then_destroyed(lab: Lab, operator: Operator, folder: Path) -> None:
     _saved(lab, operator, folder)
     rehearsal.write_objects(lab, "after", 10)
     rehearsal.destroy(lab)
+
+
+def _gone(lab: Lab, operator: Operator, folder: Path) -> None:
+    """Snapshot and keys were saved, then every host lost all that it had; sp1 is a bare machine."""
+    rehearsal.write_objects(lab, "before", 20)
+    files = ("-e", f"to={folder}/snapshot.db", "-e", f"keys_to={folder}/keys.tar")
+    _must(operator, "etcd-backup.yaml", *files)
+    rehearsal.each(lab, GONE, [host.name for host in lab.layout.members])
+    rehearsal.each(lab, BARE, ["sp1"])
 
 
 def _five(_lab: Lab, operator: Operator, _folder: Path) -> None:
@@ -99,7 +110,6 @@ PENDING: Mapping[str, str] = {}
 
 SCENARIOS: Mapping[str, Scenario] = {
     "etcd-preflight": Scenario("healthy", {}),
-    "etcd-backup": Scenario("healthy", {"to": "{folder}/saved.db"}),
     "etcd-backup-stopped": Scenario(
         "every member killed, cp1 first",
         {"to": "{folder}/stopped.db"},
@@ -110,10 +120,25 @@ SCENARIOS: Mapping[str, Scenario] = {
         {"role.back": "cp2"},
         lambda lab, operator, _folder: _left_out(lab, operator),
     ),
+    "etcd-backup": Scenario(
+        "healthy; the keys are asked for as well",
+        {"to": "{folder}/saved.db", "keys_to": "{folder}/keys.tar"},
+    ),
     "restore-cluster": Scenario(
         "every member killed, two wiped, one overwritten with noise",
         {"snapshot": "{folder}/snapshot.db", "accept_unreadable": "cp3"},
         _saved_then_destroyed,
+    ),
+    "rebuild-control-plane": Scenario(
+        "everything on cp1 to cp3 stopped and wiped; sp1 is a bare machine",
+        {
+            "role.etcd": "sp1",
+            "role.control_plane": "sp1",
+            "snapshot": "{folder}/snapshot.db",
+            "keys": "{folder}/keys.tar",
+            "accept_unlisted": "cp1,cp2,cp3",
+        },
+        _gone,
     ),
     "etcd-member-replace": Scenario(
         "cp2 killed and wiped; sp1 takes its place",
