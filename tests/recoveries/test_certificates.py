@@ -144,10 +144,11 @@ def test_new_ones_that_are_no_good_are_found_and_the_old_ones_put_back(
     fresh: Lab, operator: Operator
 ) -> None:
     """A command that puts another's certificate in place: no process is restarted, undo mends all files."""
+    end_in(fresh, MEMBERS, timedelta(days=365), below=LAID_READY)
     end_in(fresh, ["cp1"], timedelta(days=9))
     files, running = rehearsal.each(fresh, FILES, MEMBERS), rehearsal.processes(fresh)
-    wrong = "cp /etc/kubernetes/pki/etcd/server.crt /etc/kubernetes/pki/apiserver.crt"
-    done = operator.drrun(RUNBOOK, "-e", f"by={wrong}", "--yes", "--no-input")
+    wrong = "cd /etc/kubernetes/pki; cp etcd/server.crt apiserver.crt"
+    done = operator.drrun(RUNBOOK, "-e", f"{BY[1]}; {wrong}", "--yes", "--no-input")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "apiserver.crt: its key is not beside it" in done.stdout + done.stderr
     undone = operator.drrun("abort", operator.newest(), "--undo", "--no-input")
