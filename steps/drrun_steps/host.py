@@ -13,6 +13,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Any, ClassVar
 
 from drrun.spi import OPAQUE, Command, Fact, Reply, Step, satisfies, sh
+from drrun_steps.readmitted import Readmit
 
 NOTHING = satisfies("nothing", lambda found: not found)
 """For facts that list what is wrong."""
@@ -319,7 +320,7 @@ def _end(text: str) -> tuple[str, int]:
     return str(address.ipv4_mapped or address), int(port, 16)
 
 
-STEPS: tuple[type[Step], ...] = ()
+STEPS: tuple[type[Step], ...] = (Readmit,)
 FACTS: tuple[type[Fact[Any]], ...] = (
     HostDisk,
     HostMemory,

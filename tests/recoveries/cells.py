@@ -46,6 +46,7 @@ class Scenario:
 
 
 _PODS = {"kubeadm": "not tried on static pods yet"}
+_REBUILT = {"kubeadm": "refused: the runbook is for control planes of systemd units"}
 _SPARES = {"kubeadm": "the lab has no further nodes to join"}
 
 SCENARIOS: Mapping[str, Scenario] = {
@@ -71,20 +72,24 @@ SCENARIOS: Mapping[str, Scenario] = {
     "replace a dead member by another host": Scenario("A8", _SPARES),
     "grow from 3 to 5": Scenario("A9", _SPARES),
     "shrink from 5 to 3": Scenario("A9", _SPARES),
+    "another tool restored: what is left over is told and mended": Scenario("A12"),
     "drill on a member: restored, booted, counted": Scenario("A14"),
     "drill on a spare: restored, booted, counted": Scenario("A14", _SPARES),
     "restart all members one by one": Scenario(),
     "restart the control plane, one host at a time": Scenario(),
     "tell every API server of all members": Scenario(),
+    "expired certificates: the cluster is dead, and back without a restore": Scenario("A10"),
+    "certificates that end soon, renewed under a writer": Scenario(),
     "three members, three snapshots: healthy, and refused": Scenario("", _PODS),
     "a diverged member is found and rebuilt": Scenario("", _PODS),
+    "keys saved apart; a host with others is refused": Scenario("", _PODS),
+    "all hosts gone: rebuilt on others from keys and snapshot": Scenario("", _REBUILT),
 }
 
 ELSEWHERE = {
     "A2": "damaged, cut, empty, foreign snapshots, another one on one host: refused before any stop, "
     "by `make test` (tests/lab/test_refused.py, test_killed.py) and `make test-recoveries`",
     "A4": "killed after every journal append and every remote effect, and resumed: `make test-crash`",
-    "A10": "*not covered*: expired certificates",
     "A12": "leftovers of an emergency are found by `etcd-preflight` (unit tests); proxies are not in the "
     "environment of any question; a planted masterlease goes with the restore of a single host",
 }

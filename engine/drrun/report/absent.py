@@ -9,8 +9,8 @@ from drrun.report.words import clock, count, safe
 from drrun.values import Json, Outcome, StepId
 
 NEXT = (
-    "what it holds must never act beside what was recovered: wipe it before it starts again, then "
-    "let it join anew"
+    "what it holds must never act beside what was recovered: switch it on when you are there, and "
+    "`drrun readmit HOST` stops what is on it, sets its data aside and lets it join anew"
 )
 
 
@@ -41,9 +41,19 @@ def to_readmit(story: Story) -> list[str]:
     """For the end of a run and its state: each host that is still to be brought back."""
     lines = [
         f"! {event.host} is fenced since {clock(when)} UTC ({safe(event.words)}): to be readmitted"
-        for when, event in story.fenced
+        for when, event in story.absent
     ]
-    return [*lines, f"  next  {NEXT}"] if lines else []
+    lines += [f"  next  {NEXT}"] if lines else []
+    return [*lines, *came_back(story)]
+
+
+def came_back(story: Story) -> list[str]:
+    """Each host that a later run brought back."""
+    return [
+        f"✔ {event.host} was fenced and is back: readmitted by {story.readmitted[event.host]}"
+        for _, event in story.fenced
+        if event.host in story.readmitted
+    ]
 
 
 def unreached(story: Story) -> list[str]:
@@ -64,7 +74,7 @@ def rows(story: Story) -> list[list[str]]:
     """For the reports: host, method, evidence, by whom, since when."""
     return [
         [e.host, METHODS.get(e.method, e.method), e.reason, e.by, clock(when)]
-        for when, e in story.fenced
+        for when, e in story.absent
     ]
 
 

@@ -42,7 +42,7 @@ _CLASSES = {"done": "good", "undone": "open", "waiting": "open", "detached": "op
 def page(story: Story, outputs: Outputs) -> str:
     """The page."""
     kind = _CLASSES.get(story.status, "bad")
-    if kind == "good" and story.fenced:
+    if kind == "good" and story.absent:
         kind = "open"
     title = f"{story.plan.name} {story.status} {story.plan.run}"
     parts = [
@@ -108,7 +108,8 @@ def _absent(story: Story) -> list[str]:
     alerts = (*absent.unreached(story), *overrun(story))
     left = "".join(f'<li class="open">{_e(line[2:])}</li>' for line in alerts)
     told = ["<h2>Alerts</h2>", f"<ul>{left}</ul>"] if left else []
-    if not story.fenced:
+    told += [f'<p class="good">{_e(line)}</p>' for line in absent.came_back(story)]
+    if not story.absent:
         return told
     table = _table(absent.HEADS, absent.rows(story))
     said = f'<p class="open">{_e(absent.NEXT)}.</p>'

@@ -28,8 +28,10 @@ def page(story: Story, outputs: Outputs) -> str:
             "## Objectives",
             "\n".join(f"- {goal_words(g.words, g.met)}" for g in goals(story)),
         ]
-    if story.fenced:
+    if story.absent:
         parts += ["## To be readmitted", table(absent.HEADS, absent.rows(story)), absent.NEXT + "."]
+    if back := absent.came_back(story):
+        parts += ["\n".join(f"- {_cell(line)}" for line in back)]
     if left := [*absent.unreached(story), *overrun(story)]:
         parts += ["## Alerts", "\n".join(f"- {_cell(line[2:])}" for line in left)]
     if wrong := troubles(story, outputs):

@@ -35,8 +35,8 @@ def status_line(story: Story) -> str:
     word = story.status
     if any(phase.left(unit.id) for phase in story.phases for unit, _ in phase.units):
         mark, word = "!", f"{word}, but not all of it"
-    if story.status == "done" and story.fenced:
-        gone = fold(event.host for _, event in story.fenced)
+    if story.status == "done" and story.absent:
+        gone = fold(event.host for _, event in story.absent)
         mark, word = "!", f"{word}, but for {gone}"
     took = f" in {span(story.seconds)}" if story.finished is not None else ""
     return f"{mark} {story.plan.name} {word}{took} · {story.plan.run} · {story.plan.inventory_name}"

@@ -217,7 +217,8 @@ for s in cert-file peer-cert-file trusted-ca-file peer-trusted-ca-file; do
   f=$(setting $s)
   [ -r "$f" ] || continue
   openssl x509 -in "$f" -noout -checkend "$SECONDS" >/dev/null 2>&1 && continue
-  echo "$f: $(openssl x509 -in "$f" -noout -enddate 2>&1)"
+  over=; openssl x509 -in "$f" -noout -checkend 0 >/dev/null 2>&1 || over=', expired'
+  echo "$f: $(openssl x509 -in "$f" -noout -enddate 2>&1)$over"
 done
 true
 """

@@ -13,7 +13,9 @@ from drrun_steps.etcd.live import EtcdAgreement, EtcdMembers, EtcdStatus, Status
 from drrun_steps.etcd.metrics import COMMIT, FSYNC, EtcdPace, Pace
 from drrun_steps.etcd.ruling import config_fact
 from drrun_steps.etcd.support import KNOWN_BAD, MATRIX, standing
+from drrun_steps.fields import Listed
 from drrun_steps.host import HostClock, HostDisk, HostMemory
+from drrun_steps.service.certificates import ServiceStale
 
 _GIB = 1024**3
 _DEFAULT_QUOTA = 2 * _GIB
@@ -27,6 +29,8 @@ class Health:
     tools: Tools
     status: Status
     ending: tuple[str, ...]
+    stale: tuple[str, ...]
+    """Why processes may work with other certificates than their files hold."""
     free: int
     memory: int
     offset: float
@@ -57,6 +61,9 @@ class Preflight(GroupStep):
     """How often the leader may change; 0 is no limit."""
     service: str = "etcd"
     """etcd's unit."""
+    beside: Listed = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+    """Services on the same hosts that are asked, too, whether they work with the certificates in
+    their files; those that a host lacks are passed over."""
 
     def run(self, group: Group) -> Outputs:
         """Ask everything, then say everything."""
@@ -86,6 +93,7 @@ class Preflight(GroupStep):
         paces = ask_each(group, hosts, lambda h: EtcdPace(**overrides(h, self.service)))
         tools = group.read(EtcdTools(), hosts)
         ending = group.read(EtcdCertificates(self.service, self.certificate_hours), hosts)
+        stale = self._stale(group)
         disks = ask_each(group, hosts, lambda h: HostDisk(configs[h.name].data_dir or "/"))
         memory = group.read(HostMemory(), hosts)
         clocks = group.read(HostClock(), hosts)
@@ -96,12 +104,21 @@ class Preflight(GroupStep):
                 tools[h.name],
                 statuses[h.name],
                 ending[h.name],
+                stale[h.name],
                 disks[h.name].free,
                 memory[h.name],
                 clocks[h.name] - median,
                 paces[h.name],
             )
             for h in hosts
+        }
+
+    def _stale(self, group: Group) -> Mapping[str, tuple[str, ...]]:
+        names = (self.service, *self.beside)
+        found = {name: group.read(ServiceStale(name), group.hosts) for name in names}
+        return {
+            h.name: tuple(f"{name}: {why}" for name in names for why in found[name][h.name])
+            for h in group.hosts
         }
 
     def _cluster(self, group: Group, health: Mapping[str, Health]) -> Iterator[str]:
@@ -137,7 +154,10 @@ class Preflight(GroupStep):
         if abs(it.offset) > self.clock_seconds:
             yield f"its clock is {it.offset:+.1f} s off"
         yield from self._pace(it.pace)
-        yield from (f"a certificate ends soon: {text}" for text in it.ending)
+        for text in it.ending:
+            state = "has expired" if text.endswith("expired") else "ends soon"
+            yield f"a certificate {state}: {text}"
+        yield from it.stale
         yield from (f"{text} was left on after an emergency" for text in it.config.leftovers)
 
     def _pace(self, pace: Pace) -> Iterator[str]:

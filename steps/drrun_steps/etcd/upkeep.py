@@ -27,6 +27,7 @@ from drrun_steps.etcd.access import CLIENT, ask_each, environment, overrides
 from drrun_steps.etcd.live import EtcdStatus, Status
 from drrun_steps.etcd.membership import EtcdMembership, Membership, quorum_of
 from drrun_steps.etcd.turns import of_upkeep
+from drrun_steps.service.certificates import STALE, ServiceStale
 from drrun_steps.service.dead_end import ServiceDeadEnd
 from drrun_steps.service.facts import ServiceInstance, ServiceReady, ServiceState
 from drrun_steps.service.steps import restart
@@ -203,6 +204,8 @@ class Rolling(_OneByOne):
 
     alone: Flag = False
     """Whether a cluster of one may be restarted: nobody answers meanwhile."""
+    stale: Flag = False
+    """Whether only members are restarted that work with other certificates than their files hold."""
 
     def checkable(self) -> bool:
         """The instance's id says whether a member was restarted."""
@@ -216,6 +219,8 @@ class Rolling(_OneByOne):
                 "must answer and do not",
                 hint="`alone: true` accepts the outage",
             )
+        stale = ServiceStale(self.service)
+        only_if = (stale, STALE) if self.stale else None
         for host, said in self._turns(group):
             fact = EtcdStatus(**overrides(host, self.service))
             if said.leads and len(group.hosts) > 1:
@@ -224,6 +229,7 @@ class Rolling(_OneByOne):
                     sh(_HAND_OVER, **environment(host, self.service)),
                     sets={fact: satisfies("no leader", lambda now: now.answers and not now.leads)},
                     touches=(f"@{self.service}",),
+                    only_if=only_if,
                     repeat=Repeat.SAFE,
                 )
             host.change(
@@ -235,6 +241,7 @@ class Rolling(_OneByOne):
                     ServiceReady(self.service): True,
                 },
                 touches=(f"@{self.service}",),
+                only_if=only_if,
                 within="100s",
                 hopeless=ServiceDeadEnd(self.service),
             )
@@ -245,6 +252,14 @@ class Rolling(_OneByOne):
                 hint=f"see `journalctl -u {unit(self.service)}` on {host.name}",
                 within="100s",
             )
+            if self.stale:
+                host.require(
+                    stale,
+                    (),
+                    because="the next member's turn comes when this one serves what its files hold",
+                    hint=f"see `journalctl -u {unit(self.service)}` on {host.name}",
+                    within="60s",
+                )
 
 
 _HAND_OVER = (

@@ -99,7 +99,7 @@ def _certificates(seen: Mapping[str, Seen], accepted: Accepted) -> tuple[str, st
         return None
     return (
         f"certificates of etcd have expired ({'; '.join(expired)}): the data is probably sound",
-        "renew the certificates on every host and restart etcd; a restore repairs nothing here",
+        "renew them on every host with kube-certs-renew; a restore repairs nothing here",
     )
 
 

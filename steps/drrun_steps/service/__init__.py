@@ -3,6 +3,7 @@
 from typing import Any
 
 from drrun.spi import Fact, Step
+from drrun_steps.service import certificates
 from drrun_steps.service.facts import (
     ServiceHeld,
     ServiceInstance,
@@ -20,4 +21,5 @@ FACTS: tuple[type[Fact[Any]], ...] = (
     ServiceHeld,
     ServiceInstance,
     ServiceFlag,
+    *certificates.FACTS,
 )

@@ -25,6 +25,7 @@ from drrun.spi import (
     sh,
 )
 from drrun_steps.service import kubelet, own, pods
+from drrun_steps.service.certificates import STALE, ServiceStale
 from drrun_steps.service.dead_end import ServiceDeadEnd
 from drrun_steps.service.facts import ServiceHeld, ServiceInstance, ServiceReady, ServiceState
 from drrun_steps.service.units import hold_file, unit
@@ -242,6 +243,8 @@ class Restart(_OneService):
 
     within: str = "100s"
     """How long it may take until the service is up again."""
+    stale: Flag = False
+    """Whether it is restarted only where it works with other certificates than its files hold."""
 
     def transitions(self) -> Mapping[Fact[Any], Any]:
         """Running."""
@@ -264,6 +267,7 @@ class Restart(_OneService):
                 ServiceReady(self.service): True,
             },
             touches=(f"@{self.service}",),
+            only_if=(ServiceStale(self.service), STALE) if self.stale else None,
             within=self.within,
             hopeless=ServiceDeadEnd(self.service),
         )

@@ -18,7 +18,9 @@ from drrun_steps.etcd.metrics import EtcdPace, Pace
 from drrun_steps.etcd.preflight import Preflight
 from drrun_steps.etcd.support import KUBERNETES, MATRIX, PROVED
 from drrun_steps.host import Disk, HostClock, HostDisk, HostMemory
+from drrun_steps.service.certificates import ServiceStale
 
+BESIDE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 _STATUS = EtcdStatus().parse(recorded("status"))
 _MEMBERS = EtcdMembers().parse(recorded("members"))
 _PACE = Pace(7200.0, leader_changes=1, fsync=4.0, commit=9.0, round_trip=1.0)
@@ -49,6 +51,8 @@ def _group(**last: Any) -> FakeGroup:
             EtcdTools(): odd.get("tools", Tools("etcdutl", bump=True, version="3.5.16")),
             EtcdCertificates("etcd", 720): odd.get("ending", ()),
             HostDisk("/var/lib/etcd"): Disk(odd.get("free", 10**12), 10**12),
+            **dict.fromkeys(map(ServiceStale, BESIDE), ()),
+            ServiceStale("kube-scheduler"): odd.get("stale", ()),
             HostMemory(): odd.get("memory", 10**10),
             HostClock(): 1000.0 + odd.get("clock", 0.0),
         }
@@ -88,6 +92,8 @@ def test_what_is_called_proved_is_what_the_suite_saw() -> None:
         ({"status": {"answers": False, "why": "refused"}}, "does not answer"),
         ({"tools": Tools()}, "neither etcdutl"),
         ({"ending": ("peer.crt: notAfter=…",)}, "ends soon"),
+        ({"ending": ("peer.crt: notAfter=…, expired",)}, "has expired"),
+        ({"stale": ("a.conf is newer than the process",)}, "cp3: kube-scheduler: a.conf is newer"),
         ({"free": 1024}, "free beside the data"),
         ({"memory": 1024}, "of memory"),
         ({"clock": -7.0}, "7.0 s off"),
