@@ -189,7 +189,13 @@ class Renew(_Certificates):
         for one in due:
             host.note(f"{host.name}: {one}")
         files = "\n".join(sorted({one.file for one in found}))
-        host.change("keep", sh(_KEEP, KEPT=_kept(host.run), FILES=files), repeat=Repeat.SAFE)
+        kept = _kept(host.run)
+        host.change(
+            "keep",
+            sh(_KEEP, KEPT=kept, FILES=files),
+            touches=(f"file:{kept}",),
+            repeat=Repeat.SAFE,
+        )
         host.change(
             "renew",
             sh(_RENEW, BY=self.by, CONFIG=self.config, PEM=KUBELETS),

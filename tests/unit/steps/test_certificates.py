@@ -227,6 +227,7 @@ def test_the_old_ones_are_kept_before_they_are_renewed() -> None:
     host = _host((OLD, CA), (NEW, CA))
     Renew().run(host)
     assert host.change_names == ["keep", "renew"]
+    assert host.changes[0].touches == ("file:/var/lib/drrun/aside/certificates-r-test.tar",)
     assert host.changes[1].touches == ("certificates",)
 
 
