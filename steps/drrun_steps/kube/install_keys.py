@@ -169,7 +169,7 @@ class InstallKeys(HostStep):
     def run(self, host: Host) -> Mapping[str, str]:
         """Look whether it is a new machine that is ready for it; copy, build, swap."""
         config = self._fit(host)
-        stage = f"{self.stage_dir}/{host.run}"
+        stage = self._stage(host)
         host.change(
             "make-folder",
             sh('umask 077; mkdir -p -- "$STAGE" && chmod 0700 -- "$STAGE"', STAGE=stage),
@@ -190,7 +190,7 @@ class InstallKeys(HostStep):
                 SERVER=self.server or f"https://{_host(host.address)}:6443",
             ),
             sets={fact: satisfies("the archive's, and whole", self._meant)},
-            touches=(f"file:{self.pki}", f"file:{encryption}", f"file:{stage}"),
+            touches=(f"file:{self.pki}", f"file:{encryption}", f"file:{stage}/keys.tar"),
             repeat=Repeat.SAFE,
             timeout="2m",
         )
@@ -203,13 +203,24 @@ class InstallKeys(HostStep):
             host.change(
                 "put-back",
                 sh(_BACK, **self._places(host, encryption)),
-                touches=(f"file:{self.pki}", f"file:{encryption}"),
+                touches=(
+                    f"file:{self.pki}",
+                    f"file:{encryption}",
+                    f"file:{self._stage(host)}/keys.tar",
+                ),
                 repeat=Repeat.SAFE,
             )
 
     def _places(self, host: Host, encryption: str) -> Mapping[str, str]:
-        stage = f"{self.stage_dir}/{host.run}"
-        return {"PKI": self.pki, "RUN": host.run, "STAGE": stage, "ENCRYPTION": encryption}
+        return {
+            "PKI": self.pki,
+            "RUN": host.run,
+            "STAGE": self._stage(host),
+            "ENCRYPTION": encryption,
+        }
+
+    def _stage(self, host: Host) -> str:
+        return f"{self.stage_dir}/{host.run}"
 
     def _encryption(self, host: Host) -> str:
         flag = host.read(ServiceFlag(self.apiserver, "encryption-provider-config"))
