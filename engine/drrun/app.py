@@ -144,7 +144,7 @@ class App:
         with self._hosts(plan) as hosts:
             reach(hosts, names(plan.fenced))
             reader = Observing(Remembering(hosts))
-            forecast = Dry(plan, self.registry, reader).forecast()
+            forecast = Dry(plan, self.registry, reader, unreached=hosts.unreached).forecast()
             return dataclasses.replace(forecast, facts=reader.found)
 
     # --- plan to run -------------------------------------------------------------------------

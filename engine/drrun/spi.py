@@ -73,6 +73,10 @@ class Fact(ABC, Generic[T]):
     def about(self) -> tuple[str, ...]:
         """The components that the answer depends on."""
 
+    def marks(self) -> tuple[str, ...]:
+        """Those that a change which sets this fact makes other: not what it shares with other facts."""
+        return self.about()
+
     @abstractmethod
     def ask(self) -> Command:
         """The read-only command. It must open no file for writing and leave no process."""
@@ -149,7 +153,19 @@ class Done:
         return None
 
 
-class Host(Protocol):
+class Telling(Protocol):
+    """What a step says beside what it changes."""
+
+    def note(self, text: str) -> None:
+        """A line for the operator and the report."""
+        ...
+
+    def measure(self, name: str, value: float) -> None:
+        """A figure for the score and the report; `rpo` is in seconds."""
+        ...
+
+
+class Host(Telling, Protocol):
     """One host, as a step sees it."""
 
     @property
@@ -243,16 +259,8 @@ class Host(Protocol):
         """Ask the operator. Without a terminal the run waits (exit 6)."""
         ...
 
-    def note(self, text: str) -> None:
-        """A line for the operator and the report."""
-        ...
 
-    def measure(self, name: str, value: float) -> None:
-        """A figure for the score and the report; `rpo` is in seconds."""
-        ...
-
-
-class Group(Protocol):
+class Group(Telling, Protocol):
     """All the hosts of one step, in the inventory's order, as one unit."""
 
     @property
@@ -277,14 +285,6 @@ class Group(Protocol):
         self, name: str, fact: Fact[T], fits: Predicate, *, prefer: Fact[Any] | None = None
     ) -> Host:
         """One host that fits (preferring those where `prefer` is true), journaled. Raises Refused."""
-        ...
-
-    def note(self, text: str) -> None:
-        """A line for the operator and the report."""
-        ...
-
-    def measure(self, name: str, value: float) -> None:
-        """A figure for the score and the report."""
         ...
 
 

@@ -125,9 +125,12 @@ def each(lab: Lab, script: str, hosts: Iterable[str]) -> dict[str, str]:
 # -- proving ----------------------------------------------------------------------------------
 
 
-def members(lab: Lab) -> list[Member]:
-    """Ask every member for its cluster, its revision and the hash of its data at that revision."""
-    names = [host.name for host in lab.layout.members]
+def members(lab: Lab, hosts: Sequence[str] = ()) -> list[Member]:
+    """Ask every member for its cluster, its revision and the hash of its data at that revision.
+
+    The members are on the control-plane hosts, unless `hosts` are named.
+    """
+    names = list(hosts) or [host.name for host in lab.layout.members]
     told = each(lab, f"{ETCDCTL} endpoint status -w json", names)
     # Controllers write all the time: hashes compare only at one revision that all have reached.
     lowest = min(json.loads(text)[0]["Status"]["header"]["revision"] for text in told.values())

@@ -16,7 +16,7 @@ from drrun_lab.layout import Layout
 FILES = ("id_ed25519", "id_ed25519.pub", "known_hosts", "ca.crt", "admin.conf")
 """Who a lab is and how it is reached: the same in every copy."""
 UID = "cluster_uid"
-_EDITION = "1"
+_EDITION = "2"
 
 
 def recipe(layout: Layout, ingredients: str) -> Recipe:

@@ -150,6 +150,7 @@ def haproxy(layout: Layout) -> str:
     return f"""\
 global
   log stderr local0
+  stats socket /run/haproxy/admin.sock mode 660 level admin
 defaults
   mode tcp
   timeout connect 2s

@@ -13,6 +13,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Any, ClassVar
 
 from drrun.spi import OPAQUE, Command, Fact, Reply, Step, satisfies, sh
+from drrun_steps.readmitted import Readmit
 
 NOTHING = satisfies("nothing", lambda found: not found)
 """For facts that list what is wrong."""
@@ -148,6 +149,52 @@ class HostListening(Fact[bool]):
 
 
 @dataclass(frozen=True, slots=True)
+class HostAddresses(Fact[tuple[str, ...]]):
+    """Every IP address that this host has, those of containers' bridges and the loopback included."""
+
+    name: ClassVar[str] = "host.addresses"
+
+    def about(self) -> tuple[str, ...]:
+        """Nothing that a step changes on purpose."""
+        return ("addresses",)
+
+    def ask(self) -> Command:
+        """The kernel's own tables: a minimal host has no `ip`."""
+        return sh(
+            "awk '/\\|-- /{at=$2} /host LOCAL/{print at}' /proc/net/fib_trie\n"
+            "[ ! -r /proc/net/if_inet6 ] || cut -d ' ' -f 1 /proc/net/if_inet6"
+        )
+
+    def parse(self, reply: Reply) -> tuple[str, ...]:
+        """Raises ValueError when there is not one: even a host without a network has a loopback."""
+        words = set(reply.text.split())
+        if reply.exit != 0 or not words:
+            raise ValueError(f"cannot read this host's addresses: {reply.complaint!r}")
+        return tuple(sorted(w if "." in w else str(IPv6Address(int(w, 16))) for w in words))
+
+
+@dataclass(frozen=True, slots=True)
+class HostPeers(Fact[tuple[str, ...]]):
+    """Addresses that are connected to a TCP port of this host, its own and the loopback included."""
+
+    name: ClassVar[str] = "host.peers"
+    port: int
+
+    def about(self) -> tuple[str, ...]:
+        """The port; any service, or a person's script, may come or go."""
+        return (f"port:{self.port}", OPAQUE)
+
+    def ask(self) -> Command:
+        """The kernel's own tables."""
+        return sh("cat /proc/net/tcp /proc/net/tcp6 2>/dev/null; true")
+
+    def parse(self, reply: Reply) -> tuple[str, ...]:
+        """Of established connections, each once."""
+        live = (s for s in _sockets(reply.text) if s.state == _ESTABLISHED and s.port == self.port)
+        return tuple(sorted({socket.peer for socket in live}))
+
+
+@dataclass(frozen=True, slots=True)
 class HostBusy(Fact[tuple[str, ...]]):
     """What still runs, listens or is connected, in words; empty when all of it is down.
 
@@ -273,12 +320,14 @@ def _end(text: str) -> tuple[str, int]:
     return str(address.ipv4_mapped or address), int(port, 16)
 
 
-STEPS: tuple[type[Step], ...] = ()
+STEPS: tuple[type[Step], ...] = (Readmit,)
 FACTS: tuple[type[Fact[Any]], ...] = (
     HostDisk,
     HostMemory,
     HostClock,
     HostProcesses,
     HostListening,
+    HostAddresses,
+    HostPeers,
     HostBusy,
 )

@@ -76,3 +76,26 @@ def test_a_cluster_is_restored_without_the_host_that_is_off(
     assert "cp1" not in {e.body["host"] for e in journal if e.type == "change.intended"}
     first = next(e for e in journal if e.body.get("unit", "").startswith("start-first-apiserver"))
     assert first.body["unit"] == "start-first-apiserver@cp2"
+    _readmitted(two_left, operator, operator.newest())
+
+
+def _readmitted(lab: Lab, operator: Operator, without: str) -> None:
+    """The host is switched on, comes back with all that it had, and is brought back: H8 to its end."""
+    away = operator.drrun("readmit", "cp1", "--yes", "--no-input")
+    assert away.returncode == 4, away.stdout + away.stderr
+    lab.power_on("cp1")
+    until(lambda: lab.ssh("cp1", "true").returncode == 0, timeout=90, awaiting="sshd of cp1")
+    done = operator.drrun("readmit", "cp1", "--yes", "--no-input", timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"cp1 was left out by {without}" in done.stdout + done.stderr
+    members = rehearsal.members(lab)
+    assert [member.host for member in members] == ["cp1", "cp2", "cp3"]
+    assert rehearsal.disagreement(members) == ""
+    assert len(rehearsal.read_objects(lab)) == 10
+    services = f"systemctl is-active {' '.join(rehearsal.SERVICES)}; ls -d /var/lib/etcd.old-*"
+    *states, kept = rehearsal.each(lab, services, ["cp1"])["cp1"].split()
+    assert states == ["active"] * 4
+    assert kept == f"/var/lib/etcd.old-{operator.newest()}"
+    told = operator.drrun("report", without).stdout
+    assert "but for" not in told
+    assert f"cp1 was fenced and is back: readmitted by {operator.newest()}" in told

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from tests.lab.restoring import LOSS
 from tests.unit.steps.recorded_answers import snapshot as recorded_snapshot
 
 from drrun_lab import Lab, rehearsal
@@ -91,6 +92,49 @@ def test_another_clusters_snapshot_is_refused_before_any_stop(
     assert "accept_cluster=b0fb6dbd-6008-4f08-9a5f-049ba07dc6c3" in told
     assert [(h, s[0]) for h, s in _state(healthy).items()] == [(h, s[0]) for h, s in before.items()]
     assert not [e for e in operator.journal(operator.newest()) if e.type == "change.intended"]
+
+
+FOURTH = "10.255.255.4"
+
+
+def test_a_fourth_api_server_that_nobody_listed_is_refused_before_any_stop(
+    healthy: Lab, snapshot: Path, operator: Operator
+) -> None:
+    """It announces itself in etcd, with a lease, as one on a host that is in no inventory does (H3).
+
+    Accepted by name it is passed over, and says so; one that nobody renews refuses nothing.
+    """
+    etcdctl = rehearsal.ETCDCTL
+    announce = (
+        f"id=$({etcdctl} lease grant 600 | awk '{{print $2}}'); echo $id\n"
+        f"{etcdctl} put --lease=$id /registry/masterleases/{FOURTH} x >&2"
+    )
+    lease = rehearsal.each(healthy, announce, ["cp1"])["cp1"].strip()
+    before = _state(healthy)
+    try:
+        refused = _restore(operator, snapshot)
+        told = refused.stdout + refused.stderr
+        assert refused.returncode == 5, told
+        assert f"{FOURTH} is announced as an API server" in told
+        assert f"accept_servers={FOURTH}" in told
+        assert [(h, s[0]) for h, s in _state(healthy).items()] == [
+            (h, s[0]) for h, s in before.items()
+        ]
+        assert not [e for e in operator.journal(operator.newest()) if e.type == "change.intended"]
+        words = ("-e", f"snapshot={snapshot}", "-e", LOSS, "--dry-run")
+        accepted = operator.drrun("restore-cluster.yaml", *words, "-e", f"accept_servers={FOURTH}")
+        assert accepted.returncode == 0, accepted.stdout + accepted.stderr
+        assert "as accepted" in accepted.stdout + accepted.stderr
+    finally:
+        rehearsal.each(healthy, f"{etcdctl} lease revoke {lease}", ["cp1"])
+    quiet = f"{etcdctl} put /registry/masterleases/{FOURTH} x"
+    rehearsal.each(healthy, quiet, ["cp1"])
+    try:
+        unrenewed = operator.drrun("restore-cluster.yaml", *words)
+        assert unrenewed.returncode == 0, unrenewed.stdout + unrenewed.stderr
+        assert "nobody renews it" in unrenewed.stdout + unrenewed.stderr
+    finally:
+        rehearsal.each(healthy, f"{etcdctl} del /registry/masterleases/{FOURTH}", ["cp1"])
 
 
 # -- reaching hosts ---------------------------------------------------------------------------

@@ -33,6 +33,7 @@ from drrun_steps.etcd.restore import Install, Prepare, Same
 from drrun_steps.etcd.save import Save
 from drrun_steps.etcd.survivor import SurvivorSave
 from drrun_steps.etcd.upkeep import Defrag, Rolling
+from drrun_steps.kube.install_keys import InstallKeys
 from drrun_steps.kube.masterleases import PruneMasterLeases
 from drrun_steps.kube.steps import KubeProveDown, LeaseMoves, ReadSecret, ReadyStep
 
@@ -63,6 +64,7 @@ CARRIERS: tuple[Step, ...] = (
     Aside(),
     Rolling(),
     Defrag(),
+    InstallKeys(archive="a", fingerprints={}),
 )
 """Every stock step type that carries rules, configured as a restore does."""
 
@@ -226,6 +228,7 @@ def test_a_broken_rule_is_refused_at_lint_dry_run_and_run(
         "restore-cluster": snapshot,
         "restore-cluster-seed": snapshot,
         "backup-drill": snapshot,
+        "rebuild-control-plane": (*snapshot, "-e", f"keys={folder / 'snapshot.db'}"),
         "etcd-grow": ("-e", "role.new=spare"),
     }.get(mutant.runbook, ())
     words = ("mutant.yaml", "-i", "inventory.yaml", *given)

@@ -46,6 +46,7 @@ class Scenario:
 
 
 _PODS = {"kubeadm": "not tried on static pods yet"}
+_REBUILT = {"kubeadm": "refused: the runbook is for control planes of systemd units"}
 _SPARES = {"kubeadm": "the lab has no further nodes to join"}
 
 SCENARIOS: Mapping[str, Scenario] = {
@@ -59,7 +60,11 @@ SCENARIOS: Mapping[str, Scenario] = {
     ),
     "restore a database of 2 GB": Scenario("", _PODS),
     "restore a cluster of a single host": Scenario("A1", _PODS),
+    "save from stopped members, restore that": Scenario("A1", _PODS),
     "restore one member, the others join": Scenario(),
+    "a fourth API server that nobody listed": Scenario("", _SPARES),
+    "writers paused by name, resumed at all-clear": Scenario("", _PODS),
+    "kubelets of workers, one of two away": Scenario("", _SPARES),
     "NOSPACE: compact, defragment, disarm": Scenario("A6"),
     "rescue from one live survivor of three": Scenario("A7"),
     "rescue from one stopped survivor, two fenced": Scenario("A7", _PODS),
@@ -67,6 +72,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "replace a dead member by another host": Scenario("A8", _SPARES),
     "grow from 3 to 5": Scenario("A9", _SPARES),
     "shrink from 5 to 3": Scenario("A9", _SPARES),
+    "another tool restored: what is left over is told and mended": Scenario("A12"),
     "drill on a member: restored, booted, counted": Scenario("A14"),
     "drill on a spare: restored, booted, counted": Scenario("A14", _SPARES),
     "restart all members one by one": Scenario(),
@@ -76,6 +82,8 @@ SCENARIOS: Mapping[str, Scenario] = {
     "certificates that end soon, renewed under a writer": Scenario(),
     "three members, three snapshots: healthy, and refused": Scenario("", _PODS),
     "a diverged member is found and rebuilt": Scenario("", _PODS),
+    "keys saved apart; a host with others is refused": Scenario("", _PODS),
+    "all hosts gone: rebuilt on others from keys and snapshot": Scenario("", _REBUILT),
 }
 
 ELSEWHERE = {

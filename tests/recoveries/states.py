@@ -10,12 +10,31 @@ from drrun_lab.waiting import until
 MEMBERS = ["cp1", "cp2", "cp3"]
 LOST = ["cp2", "cp3"]
 QUIET = "systemctl stop kube-apiserver kube-controller-manager kube-scheduler"
+BARE = (
+    "rm -rf /etc/kubernetes/pki /etc/kubernetes/*.conf /etc/kubernetes/encryption.yaml /root/.kube"
+)
+"""What the lab gives its spares, and a new machine has not."""
+GONE = f"{QUIET} etcd; rm -rf /var/lib/etcd/member; {BARE}"
+"""Nothing is left of a control plane on a host."""
 QUOTA = 24 * 1024**2
 
 
 def dies(lab: Lab, host: str) -> None:
     """A member's etcd is killed."""
     rehearsal.each(lab, "systemctl kill -s KILL etcd; systemctl stop etcd", [host])
+
+
+def stops_one_by_one(lab: Lab) -> dict[str, str]:
+    """Every member is killed, cp1 long before the others: it lacks what was written since.
+
+    Returns all the objects that there are.
+    """
+    objects = rehearsal.write_objects(lab, "before", 10)
+    dies(lab, "cp1")
+    lab.wait_ready(controllers=False)
+    objects |= rehearsal.write_objects(lab, "since", 10)
+    rehearsal.each(lab, "systemctl kill -s KILL etcd; systemctl stop etcd", ["cp2", "cp3"])
+    return objects
 
 
 def dies_with_its_data(lab: Lab, host: str) -> None:
@@ -135,3 +154,25 @@ def saved(lab: Lab, name: str) -> str:
 def put(lab: Lab, key: str) -> None:
     """One key, written through cp1."""
     rehearsal.each(lab, f"{rehearsal.ETCDCTL} put {key} value", ["cp1"])
+
+
+DEAD = "10.255.255.1"
+"""An address that nobody has."""
+
+
+def announces_a_dead_server(lab: Lab) -> None:
+    """A dead API server is announced by a key without a lease, as copies of keys leave it."""
+    endpoints = {
+        "kind": "Endpoints",
+        "apiVersion": "v1",
+        "metadata": {"name": ""},
+        "subsets": [{"addresses": [{"ip": DEAD}]}],
+    }
+    put = f"{rehearsal.ETCDCTL} put /registry/masterleases/{DEAD} '{json.dumps(endpoints)}'"
+    rehearsal.each(lab, put, ["cp1"])
+
+
+def announced(lab: Lab) -> set[str]:
+    """The addresses that are announced as API servers."""
+    listed = lab.ssh("cp1", f"{rehearsal.ETCDCTL} get /registry/masterleases/ --prefix --keys-only")
+    return {key.rpartition("/")[2] for key in listed.stdout.split()}

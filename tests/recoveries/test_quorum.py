@@ -15,7 +15,7 @@ from drrun_lab.prober import Prober
 from drrun_lab.waiting import until
 
 from .conftest import Matrix
-from .states import LOST, MEMBERS, dies_for_good, dies_with_its_data
+from .states import LOST, MEMBERS, dies_for_good, dies_with_its_data, stops_one_by_one
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
@@ -116,6 +116,34 @@ def test_a_stopped_survivor_alone_serves_all_and_grows_again(
         assert done.returncode == 0, done.stdout + done.stderr
         assert listed(lab) == MEMBERS
         assert rehearsal.disagreement(rehearsal.members(lab)) == ""
+
+
+def test_a_stopped_cluster_is_saved_from_the_member_that_is_furthest_ahead(
+    fresh: Lab, operator: Operator, matrix: Matrix, tmp_path: Path
+) -> None:
+    """Not from cp1, which stopped early: every object is in the snapshot, and back when all is lost."""
+    path = tmp_path / "stopped.db"
+    early = operator.drrun("etcd-backup-stopped.yaml", "-e", f"to={path}", "--yes", "--no-input")
+    assert early.returncode == 5, early.stdout + early.stderr
+    assert "take it with etcd-backup" in early.stdout + early.stderr
+    with matrix.cell("save from stopped members, restore that", fresh) as remarks:
+        objects = stops_one_by_one(fresh)
+        look = "find /var/lib/etcd -type f -exec sha256sum {} + | sort"
+        before = rehearsal.each(fresh, look, MEMBERS)
+        saved = operator.drrun(
+            "etcd-backup-stopped.yaml", "-e", f"to={path}", "--yes", "--no-input"
+        )
+        assert saved.returncode == 0, saved.stdout + saved.stderr
+        assert "cp1 is furthest ahead" not in saved.stdout
+        assert rehearsal.each(fresh, look, MEMBERS) == before
+        left = rehearsal.each(fresh, "pgrep -x etcd; ls /var/lib/drrun-scratch || :", MEMBERS)
+        assert not any(text.strip() for text in left.values())
+        rehearsal.destroy(fresh)
+        words = ("restore-cluster.yaml", "-e", f"snapshot={path}", "-e", "accept_unreadable=cp3")
+        done = operator.drrun(*words, "--yes", "--no-input", timeout=600)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert rehearsal.read_objects(fresh) == objects
+        remarks.append("every object present; the directories as they were")
 
 
 def test_a_quorum_that_may_come_back_is_not_rescued(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from drrun_lab.layout import EtcdLine
 from drrun_lab.operator import Operator
 
 from .conftest import Matrix
+from .states import announced, announces_a_dead_server
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
@@ -30,22 +30,6 @@ def _single(request: pytest.FixtureRequest) -> Iterator[Lab]:
     lab.down()
 
 
-DEAD = "10.255.255.1"
-LEASES = f"{rehearsal.ETCDCTL} get /registry/masterleases/ --prefix --keys-only"
-
-
-def _announce(lab: Lab) -> None:
-    """A dead API server is announced by a key without a lease, as copies of keys leave it."""
-    endpoints = {
-        "kind": "Endpoints",
-        "apiVersion": "v1",
-        "metadata": {"name": ""},
-        "subsets": [{"addresses": [{"ip": DEAD}]}],
-    }
-    put = f"{rehearsal.ETCDCTL} put /registry/masterleases/{DEAD} '{json.dumps(endpoints)}'"
-    rehearsal.each(lab, put, ["cp1"])
-
-
 def test_the_only_host_is_restored(single: Lab, matrix: Matrix, tmp_path: Path) -> None:
     """Nobody else to compare with: the snapshot's objects are back, none of later.
 
@@ -54,7 +38,7 @@ def test_the_only_host_is_restored(single: Lab, matrix: Matrix, tmp_path: Path) 
     operator = Operator(single.inventory, tmp_path / "state")
     path = tmp_path / "snapshot.db"
     before = rehearsal.write_objects(single, "before", 20)
-    _announce(single)
+    announces_a_dead_server(single)
     saved = operator.drrun("etcd-backup.yaml", "-e", f"to={path}", "--yes", "--no-input")
     assert saved.returncode == 0, saved.stdout + saved.stderr
     rehearsal.write_objects(single, "after", 10)
@@ -65,8 +49,7 @@ def test_the_only_host_is_restored(single: Lab, matrix: Matrix, tmp_path: Path) 
         done = operator.drrun(*words, "--yes", "--no-input", timeout=600)
         assert done.returncode == 0, done.stdout + done.stderr
         assert rehearsal.read_objects(single) == before
-        leases = single.ssh("cp1", LEASES).stdout.split()
-        assert leases == [f"/registry/masterleases/{single.layout.host('cp1').address}"]
+        assert announced(single) == {single.layout.host("cp1").address}
         remarks.append(
             "20 objects of the snapshot, none of 10 later ones; a dead API server is announced no more"
         )

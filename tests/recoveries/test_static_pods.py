@@ -75,6 +75,8 @@ def _restored(lab: Lab, operator: Operator, snapshot: Path) -> float:
         with Prober(lab) as prober:
             restored = operator.drrun(*words, "--yes", "--no-input", timeout=900)
         assert restored.returncode == 0, restored.stdout + restored.stderr
+    # Who is announced and which Nodes there are was asked (H3), and all of them are hosts of the inventory.
+    assert "was not read" not in restored.stdout, restored.stdout
 
     run = operator.newest()
     journal = operator.journal(run)

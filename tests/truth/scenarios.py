@@ -9,20 +9,25 @@ from pathlib import Path
 
 from tests.recoveries.expiry import end_in
 from tests.recoveries.states import (
+    BARE,
+    GONE,
     MEMBERS,
+    announces_a_dead_server,
     dies_for_good,
     dies_with_its_data,
     diverges,
     is_full_of_holes,
     knows_one_member,
     runs_out_of_space,
+    stops_one_by_one,
 )
 
 from drrun.errors import LabError
 from drrun_lab import Lab, rehearsal
 from drrun_lab.operator import Operator
+from drrun_lab.waiting import until
 
-Happens = Callable[[Lab, Operator, Path], None]
+Happens = Callable[[Lab, Operator, Path], object]
 
 
 def _nothing(_lab: Lab, _operator: Operator, _folder: Path) -> None:
@@ -42,9 +47,35 @@ def _saved_then_destroyed(lab: Lab, operator: Operator, folder: Path) -> None:
     rehearsal.destroy(lab)
 
 
+def _gone(lab: Lab, operator: Operator, folder: Path) -> None:
+    """Snapshot and keys were saved, then every host lost all that it had; sp1 is a bare machine."""
+    rehearsal.write_objects(lab, "before", 20)
+    files = ("-e", f"to={folder}/snapshot.db", "-e", f"keys_to={folder}/keys.tar")
+    _must(operator, "etcd-backup.yaml", *files)
+    rehearsal.each(lab, GONE, [host.name for host in lab.layout.members])
+    rehearsal.each(lab, BARE, ["sp1"])
+
+
 def _five(_lab: Lab, operator: Operator, _folder: Path) -> None:
     """The spares are members as well."""
     _must(operator, "etcd-grow.yaml", "-e", "role.new=spare")
+
+
+def _left_out(lab: Lab, operator: Operator) -> None:
+    """A member died with its machine, and the others went on without it; now it is there again."""
+    lab.power_cut("cp2")
+    script = (
+        f"{rehearsal.ETCDCTL} member remove "
+        f"$({rehearsal.ETCDCTL} member list | sed -n 's/^\\([0-9a-f]*\\), [a-z]*, cp2,.*/\\1/p')"
+    )
+    until(
+        lambda: lab.ssh("cp1", script).returncode == 0,
+        timeout=60,
+        every=1,
+        awaiting="the others to let cp2 go",
+    )
+    lab.power_on("cp2")
+    until(lambda: lab.ssh("cp2", "true").returncode == 0, timeout=90, awaiting="sshd of cp2")
 
 
 def _ending(lab: Lab, _operator: Operator, _folder: Path) -> None:
@@ -79,11 +110,35 @@ PENDING: Mapping[str, str] = {}
 
 SCENARIOS: Mapping[str, Scenario] = {
     "etcd-preflight": Scenario("healthy", {}),
-    "etcd-backup": Scenario("healthy", {"to": "{folder}/saved.db"}),
+    "etcd-backup-stopped": Scenario(
+        "every member killed, cp1 first",
+        {"to": "{folder}/stopped.db"},
+        lambda lab, _operator, _folder: stops_one_by_one(lab),
+    ),
+    "etcd-readmit": Scenario(
+        "cp2 off, removed from the members, and on again with its old data",
+        {"role.back": "cp2"},
+        lambda lab, operator, _folder: _left_out(lab, operator),
+    ),
+    "etcd-backup": Scenario(
+        "healthy; the keys are asked for as well",
+        {"to": "{folder}/saved.db", "keys_to": "{folder}/keys.tar"},
+    ),
     "restore-cluster": Scenario(
         "every member killed, two wiped, one overwritten with noise",
         {"snapshot": "{folder}/snapshot.db", "accept_unreadable": "cp3"},
         _saved_then_destroyed,
+    ),
+    "rebuild-control-plane": Scenario(
+        "everything on cp1 to cp3 stopped and wiped; sp1 is a bare machine",
+        {
+            "role.etcd": "sp1",
+            "role.control_plane": "sp1",
+            "snapshot": "{folder}/snapshot.db",
+            "keys": "{folder}/keys.tar",
+            "accept_unlisted": "cp1,cp2,cp3",
+        },
+        _gone,
     ),
     "etcd-member-replace": Scenario(
         "cp2 killed and wiped; sp1 takes its place",
@@ -126,6 +181,11 @@ SCENARIOS: Mapping[str, Scenario] = {
         _saved,
     ),
     "control-plane-restart": Scenario("healthy", {}),
+    "post-restore-reconcile": Scenario(
+        "an API server that is dead is announced by a key without a lease",
+        {},
+        lambda lab, _operator, _folder: announces_a_dead_server(lab),
+    ),
     "kube-certs-renew": Scenario(
         "certificates that end in nine days; new ones lie ready on each host",
         {"by": "cp -a /root/new/. /"},

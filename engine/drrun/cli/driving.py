@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
 
 from drrun.app import App
@@ -12,14 +14,17 @@ from drrun.cli.prompt import TerminalPrompt
 from drrun.cli.signals import Signals
 from drrun.cli.terminal import Terminal
 from drrun.cli.views import view
+from drrun.errors import DrrunError
 from drrun.execute.decide import Finish
 from drrun.journal.chain import Record
 from drrun.plan.plan import Plan
 from drrun.report import html, stream, text
 from drrun.report.outage import missed
 from drrun.report.promise import Promise, promise
+from drrun.report.readmitted import readmissions
 from drrun.report.story import Story
-from drrun.store.folder import StoredRun
+from drrun.store.folder import FolderStore, StoredRun
+from drrun.values import RunId
 
 MISSED = 7
 """Done, but an objective was missed."""
@@ -61,7 +66,7 @@ def ended(screen: Terminal, stored: StoredRun, code: int) -> int:
         screen.give(stream.result(story, code))
         return code
     screen.say(text.end(story, report=report, promised=promised(stored, story)))
-    if code not in {0, MISSED}:
+    if code not in {0, MISSED} and story.status != "resting":
         screen.warn("")
         screen.warn(text.failure(story, stored.outputs, source_of(story)))
     return code
@@ -79,8 +84,20 @@ def promised(stored: StoredRun, story: Story) -> Promise | None:
 
 
 def story_of(stored: StoredRun) -> Story:
-    """The story of a run on disk."""
-    return Story.of(stored.plan, stored.records, live=stored.live)
+    """The story of a run on disk; for one with fenced hosts, also which of them later runs brought back."""
+    story = Story.of(stored.plan, stored.records, live=stored.live)
+    if story.fenced:
+        later = _later(FolderStore(stored.folder.parent), stored.run)
+        story.readmitted = readmissions(later)
+    return story
+
+
+def _later(store: FolderStore, run: RunId) -> Iterator[Story]:
+    """The runs beside that one that are younger, the oldest first."""
+    for later in reversed(list(takewhile(lambda other: other != run, store.runs()))):
+        with suppress(DrrunError):  # one damaged run tells nothing, and hides nothing
+            found = store.load(later)
+            yield Story.of(found.plan, found.records)
 
 
 def source_of(story: Story) -> Sequence[str]:

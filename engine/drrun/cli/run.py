@@ -17,6 +17,7 @@ from drrun.cli.options import Absent, InventoryPath, Look, answers, find_invento
 from drrun.cli.prompt import TerminalPrompt
 from drrun.cli.terminal import Terminal, terminal
 from drrun.cli.verbs import VERBS
+from drrun.cli.window import admitted, windowed
 from drrun.cli.wiring import engine
 from drrun.errors import UsageError
 from drrun.execute.dry import Forecast
@@ -40,6 +41,7 @@ def run(
     out: Path | None = None,
     limit: Annotated[list[str] | None, Parameter(name=["--limit", "-l"])] = None,
     stage: bool = False,
+    window: str = "",
     from_: Annotated[str, Parameter(name="--from")] = "",
     forks: int = 16,
     yes: Annotated[bool, Parameter(name=["--yes", "-y"])] = False,
@@ -61,6 +63,8 @@ def run(
         limit: Only these hosts (an expression over hosts and groups). Repeatable.
         stage: Only the steps up to the first safe point: proves a restore beside the live data.
             The run rests there; `drrun resume` goes on.
+        window: When what is behind the safe point may begin, as 22:00-02:00 in UTC: not unless it is then
+            open for as long as that took in earlier runs, undo included. Once begun, nothing stops it.
         from_: Begin with this step. What the steps before it would have proved is not proved.
         forks: How many units may run at once.
         yes: Agree to what the runbook destroys.
@@ -74,8 +78,11 @@ def run(
     prompt = TerminalPrompt(allowed=not no_input)
     app = engine(prompt)
     app.forks = forks
-    _go_together(out=out, dry_run=dry_run or offline, begin=from_, stage=stage, detach=detach)
+    _go_together(
+        out=out, dry_run=dry_run or offline, begin=from_, stage=stage, detach=detach, window=window
+    )
     plan = _plan(app, runbook, inventory, extra, limit, begin=from_, absent=absent)
+    plan = windowed(app, plan, window)
     if dry_run or offline:
         forecast = app.forecast(plan, offline=offline)
         sealed: Sealed | None = None
@@ -88,6 +95,8 @@ def run(
         return forecast.exit_code
     _which(screen, plan, runbook)
     only = staged(plan, stage=stage)
+    if not stage:
+        admitted(plan, screen, app.clock.now())
     consent(plan, prompt, screen, yes=yes, confirm=confirm, only=only)
     words = masked(sys.argv[1:], plan)
     if detach:
@@ -96,8 +105,15 @@ def run(
     return drive(app, screen, plan, lambda: app.start(plan, words, only=only))
 
 
-def _go_together(*, out: Path | None, dry_run: bool, begin: str, stage: bool, detach: bool) -> None:
+def _go_together(
+    *, out: Path | None, dry_run: bool, begin: str, stage: bool, detach: bool, window: str
+) -> None:
     """Raise UsageError for options that contradict each other."""
+    if out is not None and window:
+        raise UsageError(
+            "--window does not go with --out: a sealed plan says what is done, not when",
+            hint="run it with --window from the runbook, or see to the hour of `drrun apply` yourself",
+        )
     if out is not None and not dry_run:
         raise UsageError("--out goes with --dry-run: a plan is sealed, not run", hint="add -n")
     if out is not None and begin:

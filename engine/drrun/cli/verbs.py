@@ -32,6 +32,7 @@ _TABLE = (
             ("takeover", "Go on with a run whose controller is lost; hosts refuse the old one."),
             ("abort", "Undo a run, last step first."),
             ("resolve", "Say what became of a change whose result was lost."),
+            ("readmit", "Bring a fenced host back: its data aside, joined anew, started, proved."),
             ("gc", "Forget runs that are over: what they left on hosts."),
         ),
     ),

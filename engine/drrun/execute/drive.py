@@ -34,12 +34,14 @@ from drrun.journal.events import (
 )
 from drrun.journal.state import Status
 from drrun.plan.plan import PlanStep, Unit
+from drrun.plan.window import Window, refusal
 from drrun.ports import Chance, Clock, Prompt
 from drrun.spi import Done, DoneChange, Outputs
 from drrun.values import Effect, Json, Outcome, StepId, UnitId
 
 GOOD = frozenset({Outcome.CHANGED, Outcome.ALREADY, Outcome.SKIPPED})
 DONE = frozenset({Outcome.CHANGED, Outcome.ALREADY})
+LEFT = "it cannot be reached, and is left out as tolerated"
 FORKS = 16
 """Units at once; a host has one connection whatever this is."""
 
@@ -59,6 +61,8 @@ class Driver:
     """The steps to stage; empty: all."""
     chance: Chance | None = None
     """Spreads the waits between attempts; None: they are as written."""
+    _admitted: bool = False
+    """Whether the critical region was admitted by this controller."""
     _keeper: Keeper = field(init=False)
     _broken: list[StoreError] = field(default_factory=list)
     _bugs: list[str] = field(default_factory=list)
@@ -86,7 +90,10 @@ class Driver:
             self._reap(in_flight)
             for command in self._due(in_flight):
                 if isinstance(command, Finish):
-                    return self._finish(command)
+                    end = self._admit(command)
+                    if end is not None:
+                        return self._finish(end)
+                    continue
                 self._perform(command, pool, in_flight)
             if in_flight:
                 wait(in_flight.values(), timeout=0.5, return_when=FIRST_COMPLETED)
@@ -100,7 +107,32 @@ class Driver:
             stopping = self.stop.is_set() or bool(self._broken)
             room = self.forks - len(in_flight)
             state = self.recorder.state
-            return list(decide(state, in_flight, room=room, stopping=stopping, only=self.only))
+            only = self.only or self._before_region()
+            return list(decide(state, in_flight, room=room, stopping=stopping, only=only))
+
+    def _before_region(self) -> frozenset[StepId]:
+        """The steps that may begin before the critical region is admitted; empty once it was."""
+        state = self.recorder.state
+        staging = state.plan.staging
+        if not state.plan.window or self._admitted:
+            return frozenset()
+        behind = (u.id for u in state.plan.units if u.step not in staging)
+        begun = any(
+            state.units[unit].status is not Status.PENDING
+            for unit in behind
+            if not state.plan.step_of[state.plan.unit_of[unit].step].always
+        )
+        return frozenset() if begun else staging
+
+    def _admit(self, finish: Finish) -> Finish | None:
+        """The run's end; None where it has come to its region, and that may begin now (hazard H2)."""
+        if finish.status != "resting" or self.only:
+            return finish
+        plan = self.recorder.state.plan
+        if why := refusal(plan.window, plan.expected, self.clock.now()):
+            return Finish("resting", Refused.exit_code, why)
+        self._admitted = True
+        return None
 
     def _reap(self, in_flight: dict[UnitId, Future[None]]) -> None:
         for unit in [unit for unit, future in in_flight.items() if future.done()]:
@@ -144,6 +176,7 @@ class Driver:
     def _run(self, unit_id: UnitId, attempt: int, delay: float) -> None:
         if delay:
             self.clock.wait(self._apart(delay))
+        self._spread(unit_id, attempt)
         if self.stop.is_set():
             raise Detached
         unit, began = self.recorder.state.plan.unit_of[unit_id], self.clock.monotonic()
@@ -151,9 +184,9 @@ class Driver:
         outputs: Mapping[str, Json] = {}
         why, hint, unreached = "", "", False
         try:
-            result = self._absent(unit) or self._performed(session, stage)
+            result = self._absent(unit) or self._left(unit) or self._performed(session, stage)
             if isinstance(result, Skip):
-                outcome, why = Outcome.SKIPPED, result.why
+                outcome, why, unreached = Outcome.SKIPPED, result.why, bool(self._left(unit))
             else:
                 outcome = Outcome.CHANGED if session.changed else Outcome.ALREADY
                 outputs = dict(result)
@@ -162,6 +195,8 @@ class Driver:
         except Exception as error:  # noqa: BLE001 - the boundary: whatever a step type raises ends here
             outcome, why, hint = self._ending(unit_id, error)
             unreached = isinstance(error, ConnectError)
+            if unreached and self._tolerates(unit):
+                outcome, why = Outcome.SKIPPED, f"{LEFT}: {why}"
         ended = UnitFinished(
             unit=unit_id,
             attempt=attempt,
@@ -193,6 +228,34 @@ class Driver:
             reason = "the step stops without it" if left else "nobody else is left to do it"
             raise Refused(f"{why}: {reason}", hint="bring that host back, then `drrun resume`")
         return Skip(why) if len(cut) == len(unit.hosts) else None
+
+    def _left(self, unit: Unit) -> Skip | None:
+        """A unit on a host that could not be reached: passed over, unless a change of it is under way."""
+        if unit.host not in self.hosts.unreached or self._begun(unit):
+            return None
+        return Skip(LEFT)
+
+    def _tolerates(self, unit: Unit) -> bool:
+        """Whether a unit whose host fell silent may be passed over: nothing was sent, and few are."""
+        with self.recorder.lock:
+            state = self.recorder.state
+            step = state.plan.step_of[unit.step]
+            left = sum(
+                state.units[one.id].unreached and one.id != unit.id
+                for one in state.plan.units_of[step.id]
+            )
+        return left < step.tolerate and not self._begun(unit)
+
+    def _begun(self, unit: Unit) -> bool:
+        with self.recorder.lock:
+            return bool(self.recorder.state.units[unit.id].changes)
+
+    def _spread(self, unit: UnitId, attempt: int) -> None:
+        """Hosts that begin together press together on whatever they all ask."""
+        plan = self.recorder.state.plan
+        longest = plan.step_of[plan.unit_of[unit].step].spread
+        if longest and attempt == 1 and self.chance is not None:
+            self.clock.wait(longest * self.chance.fraction())
 
     def _apart(self, delay: float) -> float:
         """Between half and all of a wait: hosts that failed together do not come back together."""
@@ -303,7 +366,7 @@ class Driver:
             code = 4
         if self._bugs and code == 1:
             code = DrrunError.exit_code
-        end = Finish(finish.status, code, finish.why)
+        end = Finish(finish.status, code, self._overrun(finish))
         # Before the last record: a controller that dies between the two leaves a run that a resume
         # can still end, and never a finished one that holds its hosts for ever.
         if self.recorder.state.plan.changes_anything:
@@ -312,6 +375,15 @@ class Driver:
             RunFinished(status=end.status, exit_code=end.exit_code, why=end.why), durable=True
         )
         return end
+
+    def _overrun(self, finish: Finish) -> str:
+        """Why the run ended, and that its window was over: an alert, and a record."""
+        window = self.recorder.state.plan.window
+        with self.recorder.lock:
+            closed = bool(window) and not Window.parse(window).left(self.clock.now())
+            over = closed and not self._before_region()
+        said = f"it ended outside of its window {window} UTC" if over else ""
+        return "; ".join(filter(None, (finish.why, said)))
 
     def _detach(self) -> Finish:
         self.recorder.record(RunDetached(why="asked to stop"), durable=True)

@@ -82,6 +82,8 @@ class Dry:
     catalog: Catalog
     reader: Reader
     offline: bool = False
+    unreached: frozenset[HostName] = frozenset()
+    """Hosts that cannot be reached and that the plan can do without."""
     overlay: Overlay = field(default_factory=Overlay)
     _done: set[UnitId] = field(default_factory=set)
     _ended: dict[UnitId, bool] = field(default_factory=dict)
@@ -119,6 +121,10 @@ class Dry:
         return True
 
     def _unit(self, unit: Unit) -> UnitForecast:
+        if self.unreached & set(unit.hosts):
+            self._ended[unit.id] = True
+            why = "it cannot be reached: a run would leave it out, as tolerated"
+            return UnitForecast(unit.id, unit.step, unit.hosts, Grade.OBSERVED, (), skipped=why)
         session = DrySession(unit, self.overlay, self.reader)
         names = names_for(self.plan, unit, self._steps())
         stage = Performance(self.plan, unit, self.catalog, session, names, self._done.__contains__)

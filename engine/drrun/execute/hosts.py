@@ -8,9 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from drrun.errors import ConnectError, DrrunError, Refused, StepFailed
+from drrun.errors import ConnectError, DrrunError, Refused, StepFailed, Unreachable
 from drrun.execute.patience import Patience, PatientLine
 from drrun.plan.plan import Plan
+from drrun.plan.tolerance import spare, too_many
 from drrun.ports import Line, Tier, Transport
 from drrun.spi import sh
 from drrun.values import HostName
@@ -42,6 +43,8 @@ class Hosts:
         self.patience: Patience | None = None
         """With what hosts are asked that fall silent; a dry-run has none."""
         self._fenced: frozenset[HostName] = frozenset()
+        self.unreached: frozenset[HostName] = frozenset()
+        """Hosts that could not be reached when this controller began, and that the plan tolerates."""
 
     def leave_out(self, fenced: Iterable[HostName]) -> None:
         """From here on nobody speaks to these hosts."""
@@ -49,12 +52,14 @@ class Hosts:
 
     @property
     def present(self) -> tuple[HostName, ...]:
-        """Every host of the plan that is not fenced."""
-        return tuple(host for host in self.plan.targets if host not in self._fenced)
+        """Every host of the plan that is neither fenced nor left out."""
+        gone = self._fenced | self.unreached
+        return tuple(host for host in self.plan.targets if host not in gone)
 
     @property
     def _changed(self) -> tuple[HostName, ...]:
-        return tuple(host for host in self.plan.changed_hosts if host not in self._fenced)
+        gone = self._fenced | self.unreached
+        return tuple(host for host in self.plan.changed_hosts if host not in gone)
 
     def prove_fenced(self) -> None:
         """Raise Refused when a fenced host shows any sign of life (hazard H8)."""
@@ -81,6 +86,11 @@ class Hosts:
                 f"{host} is fenced: nobody can ask it anything",
                 hint="leave it out of the step, or go on when it was readmitted",
             )
+        if host in self.unreached:
+            raise Unreachable(
+                f"{host} could not be reached when this began: it is left out, and not locked",
+                hint="bring it back, then `drrun resume`",
+            )
         slot = self._slots[host]
         with slot.lock:
             if slot.line is None:
@@ -102,12 +112,25 @@ class Hosts:
             return slot.boot_id
 
     def connect_all(self, hosts: Iterable[HostName]) -> None:
-        """Open every line at once. Raises the first error, naming every host that failed."""
+        """Open every line at once; a host that the plan can do without may be left out, and is kept.
+
+        Raises the first error, naming every host that failed; Unreachable where too many did.
+        """
         names = list(hosts)
         with ThreadPoolExecutor(max_workers=min(len(names), 8) or 1) as pool:
-            errors = [error for error in pool.map(self._try, names) if error is not None]
-        if errors:
+            tried = zip(names, pool.map(self._try, names), strict=True)
+            failed = {host: error for host, error in tried if error is not None}
+        left = failed.keys() & spare(self.plan)
+        if errors := [error for host, error in failed.items() if host not in left]:
             _raise_all(errors)
+        if step := too_many(self.plan, left):
+            gone = [host for host in step.hosts if host in left]
+            raise Unreachable(
+                f"{step.id}: {len(gone)} of {len(step.hosts)} hosts cannot be reached, {step.tolerate} "
+                f"may be left out: {', '.join(gone)}",
+                hint="bring them back, or tolerate more; nothing was changed",
+            )
+        self.unreached = frozenset(left)
 
     def _try(self, host: HostName) -> DrrunError | None:
         try:

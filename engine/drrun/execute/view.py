@@ -50,7 +50,7 @@ class Change:
     @property
     def touched(self) -> tuple[str, ...]:
         """The components that it touches: what it says, and those of the facts that it sets."""
-        return (*self.touches, *(about for fact in self.sets for about in fact.about()))
+        return (*self.touches, *(mark for fact in self.sets for mark in fact.marks()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,9 @@ METHODS: Mapping[str, str] = {
 }
 """How a host can be fenced."""
 
+READMIT = "host.readmit"
+"""The step type that proves, last of all, that a host which had been fenced takes part again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fencing:

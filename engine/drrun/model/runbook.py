@@ -72,7 +72,8 @@ class RoleSpec(Part):
     """A group of hosts that the runbook needs."""
 
     min: Whole = 1
-    """The least number of hosts."""
+    """The least number of hosts. 0: the role may be empty, or missing in the inventory; steps that act on
+    nobody else are then left out, and said to be."""
     max: Count | None = None
     """The greatest number of hosts."""
     odd: Flag = False
@@ -252,6 +253,14 @@ class Step(Part):
     """An expression; the step is skipped when it is false."""
     order: Literal["parallel", "serial"] = "parallel"
     """Whether the hosts go together or one after the other."""
+    batch: Count | None = None
+    """At most so many hosts at once; as many as there are connections when left out."""
+    spread: Duration = 0.0
+    """Each host waits before it begins, by chance, up to so long: many that begin together press
+    together on whatever they all ask."""
+    tolerate: str = ""
+    """How many of its hosts may be left out because they cannot be reached: a number, or a share as
+    20%; a template is allowed. More than that stop the run before its first step."""
     keep: KeepText | None = None
     """What must stay healthy while a host has its turn, whatever the order."""
     timeout: Duration | None = None
@@ -264,8 +273,8 @@ class Step(Part):
     on_failure: Literal["stop", "continue", "undo"] = "stop"
     """What a failure does to the run."""
     on_unreachable: Unreached | None = None
-    """`skip-fenced`: the step is right without hosts that the operator has fenced by name. A host
-    that only cannot be reached always stops a run. The runbook's own word when left out."""
+    """`skip-fenced`: the step is right without hosts that the operator has fenced by name. A host that
+    only cannot be reached stops a run, but for `tolerate`. The runbook's own word when left out."""
     on_unknown: OnUnknown | None = None
     """What to do when the result of a change was lost. Must be said where it may not simply be
     sent again and no fact can tell what became of it."""

@@ -199,6 +199,8 @@ def _roles(
                 at = ("roles", name, "default")
                 problems.append(loaded.diagnostic(at, error.code, str(error), error.hint))
                 continue
+        if hosts is None and spec.min == 0 and group in {name, ""}:
+            hosts = ()
         if hosts is None:
             message = f"the inventory {inventory.name} has no group {group!r} for the role {name}"
             hint = (
@@ -231,7 +233,7 @@ def _mismatch(
         strangers = ", ".join(host for host in hosts if host not in known)
         message = f"the role {name} has hosts of {spec.of} alone, and {strangers} is none"
         return message, f"choose among {', '.join(known)}" if known else ""
-    if spec.odd and len(hosts) % 2 == 0:
+    if spec.odd and hosts and len(hosts) % 2 == 0:
         message = f"the role {name} needs an odd number of hosts, {group} has {len(hosts)}"
         return message, "an even number tolerates no more failures than one less"
     return "", ""

@@ -22,12 +22,14 @@ from drrun.model.runbook import FactTest, Step
 from drrun.model.spec import Effects, StepSpec
 from drrun.plan.absence import Absence, refused_step
 from drrun.plan.bind import Binding
-from drrun.plan.demands import Demands, Facts, Specs, unknown_step_type
-from drrun.plan.graph import cycle, waits
+from drrun.plan.demands import Demands, Facts, Specs, plain, unknown_step_type
+from drrun.plan.graph import cycle, ring_mistake, waits
+from drrun.plan.optional import left_out
 from drrun.plan.plan import Check, Need, Plan, PlanStep, Unit
 from drrun.plan.planned import planned
 from drrun.plan.policies import Said, decided, slips
 from drrun.plan.rules import Breach, Runs, guarded_units, prove
+from drrun.plan.tolerance import tolerated
 from drrun.values import CONTROLLER, HostName, Json, NotKnown, RunId, StepId, UnitId
 
 Loc = tuple[str | int, ...]
@@ -70,12 +72,16 @@ class _Compiler:
     units: list[Unit] = field(default_factory=list)
     unchecked: set[str] = field(default_factory=set)
     """Steps of which no fact tells afterwards whether they were done."""
+    idle: Mapping[str, int] = field(default_factory=dict)
+    """Steps that are left out, as their role is empty and may be: id -> place in the runbook."""
 
     def plan(self, run: RunId, versions: Mapping[str, str]) -> Compiled:
         book = self.loaded.runbook
         self._refuse_cycles()
+        self.idle = left_out(book, self.binding.roles, tuple(self.inventory.targets))
         for index, step in enumerate(book.steps):
-            self._step(index, step)
+            if step.id not in self.idle:
+                self._step(index, step)
         self._prove()
         self._refuse_skipped()
         if self.problems:
@@ -94,7 +100,7 @@ class _Compiler:
             inventory_name=self.inventory.name,
             inputs=self.binding.inputs,
             files=self.binding.files,
-            vars={k: _json(v) for k, v in self.inventory.vars.items()},
+            vars={k: plain(v) for k, v in self.inventory.vars.items()},
             roles=self.binding.roles,
             targets={n: t for n, t in self._targets().items() if n in hosts},
             steps=tuple(self.steps.values()),
@@ -174,12 +180,16 @@ class _Compiler:
         skipped = {unit.step for unit in self.units} - {
             unit.step for unit in self.units if self.runs[unit.id] is not Runs.NEVER
         }
+        skipped |= {StepId(step) for step in self.idle}
         for index, step in enumerate(self.loaded.runbook.steps):
             for key, value in (("with", step.with_), ("when", f"{{{{ {step.when} }}}}")):
                 for needed in (
                     sorted(steps_named(value) & skipped) if step.id not in skipped else ()
                 ):
-                    message = f"{step.id} needs what {needed} gives, and its `when` skips {needed}"
+                    why = (
+                        "its role is empty" if needed in self.idle else f"its `when` skips {needed}"
+                    )
+                    message = f"{step.id} needs what {needed} gives, and {why}"
                     self._problem(("steps", index, key), "skipped-step", message)
 
     def _step(self, index: int, step: Step) -> None:
@@ -197,18 +207,27 @@ class _Compiler:
         if wrong := refused_step(step.id, cut, policy):
             self._problem((*at, "hosts"), "fenced", *wrong)
         line = self.loaded.diagnostic(at, "", "").line
-        plan_step = planned(step, spec, hosts, line, on_unreachable=policy, fenced=cut)
+        spared = self._tolerated(step, spec, len(hosts), (*at, "tolerate"))
+        plan_step = planned(
+            step, spec, hosts, line, on_unreachable=policy, fenced=cut, tolerate=spared
+        )
         self.steps[plan_step.id] = plan_step
         groups = [hosts] if spec.kind == "group" else [(host,) for host in hosts]
-        previous: HostName | None = None
-        for members in groups:
-            unit = self._unit(index, step, spec, members, previous)
-            previous = members[0] if step.order == "serial" and spec.kind == "host" else None
-            self.units.append(unit)
+        width = (1 if step.order == "serial" else step.batch) if spec.kind == "host" else None
+        for place, members in enumerate(groups):
+            before = groups[place - width][0] if width and place >= width else None
+            self.units.append(self._unit(index, step, spec, members, before))
         checkable = step.id not in self.unchecked
         self._policies(at, step, spec, checkable=checkable)
         lost = decided(step.on_unknown, plan_step.repeat, checkable=checkable)
         self.steps[plan_step.id] = dataclasses.replace(plan_step, on_unknown=lost)
+
+    def _tolerated(self, step: Step, spec: StepSpec, hosts: int, loc: Loc) -> int:
+        try:
+            return tolerated(step, spec, hosts, self.binding.names(self._targets(), None))
+        except ValueError as error:
+            self._problem(loc, "tolerate", str(error))
+            return 0
 
     def _policies(self, at: Loc, step: Step, spec: StepSpec, *, checkable: bool) -> None:
         said = Said(step.repeat or "", step.on_unknown or "", step.retries is not None)
@@ -298,7 +317,10 @@ class _Compiler:
         if previous is not None:
             needs.append(Need(StepId(step.id), "serial", previous))
         for need in step.needs if step.needs is not None else ():
-            if need.per == "host" and need.step in self.steps:
+            if need.step in self.idle:
+                place = self.idle[need.step]
+                needs += self._needs(place, self.loaded.runbook.steps[place], (), None)
+            elif need.per == "host" and hosts and need.step in self.steps:
                 there = self.steps[StepId(need.step)].hosts
                 needs += [
                     Need(StepId(need.step), "needs", host, need.outcome)
@@ -370,18 +392,3 @@ def _runs(when: str | None, names: Mapping[str, Any]) -> Runs:
         return Runs.SURELY if holds(when, names) else Runs.NEVER
     except (TemplateError, NotKnownError):
         return Runs.MAYBE
-
-
-def ring_mistake(ring: Sequence[str]) -> tuple[str, str]:
-    """What is wrong with steps that wait for each other, and the next move."""
-    shown = " → ".join(reversed(ring))
-    hint = "take one of the `needs` out; a step without `needs` waits for every step above it"
-    return f"these steps wait for each other: {shown}", hint
-
-
-def _json(value: object) -> Json:
-    if isinstance(value, Mapping):
-        return {str(key): _json(inner) for key, inner in value.items()}
-    if isinstance(value, tuple | list):
-        return [_json(inner) for inner in value]
-    return value  # type: ignore[return-value]

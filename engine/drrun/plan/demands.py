@@ -255,7 +255,7 @@ class Demands:
             self._rests_on_the_run(at)
             return None
         try:
-            return {name: _plain(render(value, self.names)) for name, value in written.items()}
+            return {name: plain(render(value, self.names)) for name, value in written.items()}
         except TemplateError as error:
             self.problem(loc, error.code, error.message, error.hint)
             return None
@@ -327,11 +327,12 @@ def _named(text: RuleText) -> bool:
     return owed is not None and bool(owed.hosts)
 
 
-def _plain(value: object) -> Json:
+def plain(value: object) -> Json:
+    """A value as JSON has it: no tuple, no mapping of another kind."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
+        return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, tuple | list):
-        return [_plain(inner) for inner in value]
+        return [plain(inner) for inner in value]
     return value  # type: ignore[return-value]
 
 

@@ -14,9 +14,8 @@ from drrun.lang.template import is_template
 from drrun.lang.tree import MappingNode, Node, ScalarNode, SequenceNode, locate
 from drrun.model.runbook import OnUnknown
 from drrun.model.spec import Problem, StepSpec
-from drrun.plan.compile import ring_mistake
 from drrun.plan.demands import Specs, unknown_step_type
-from drrun.plan.graph import cycle, waits
+from drrun.plan.graph import cycle, ring_mistake, waits
 from drrun.plan.policies import Said, slips
 from drrun.values import NotKnown, Repeat
 

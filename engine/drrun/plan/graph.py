@@ -116,3 +116,10 @@ def waves(plan: Plan) -> Sequence[tuple[StepId, ...]]:
     for step, at in level.items():
         found[at].append(step)
     return [tuple(wave) for wave in found]
+
+
+def ring_mistake(ring: Sequence[str]) -> tuple[str, str]:
+    """What is wrong with steps that wait for each other, and the next move."""
+    shown = " → ".join(reversed(ring))
+    hint = "take one of the `needs` out; a step without `needs` waits for every step above it"
+    return f"these steps wait for each other: {shown}", hint

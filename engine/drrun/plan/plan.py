@@ -112,6 +112,10 @@ class PlanStep:
     on_unreachable: Unreached = "stop"
     fenced: tuple[HostName, ...] = ()
     """Hosts that the step would act on, were they not fenced."""
+    spread: float = 0.0
+    """Seconds that each host waits at most before it begins, by chance."""
+    tolerate: int = 0
+    """How many of its hosts may be left out because they cannot be reached."""
     when: str | None = None
     keep: Keep | None = None
     undoable: bool = False
@@ -171,6 +175,10 @@ class Plan:
     """The roles as they are without --limit: what rules are proved on."""
     fenced: tuple[Fencing, ...] = ()
     """Hosts that the run does without from its beginning, by the operator's word."""
+    window: str = ""
+    """When what is behind the safe point may begin, as 22:00-02:00 in UTC; empty: whenever it comes to it."""
+    expected: Mapping[str, float] = field(default_factory=dict)
+    """With a window: what earlier runs took (`drrun.plan.window.expected`)."""
 
     @cached_property
     def step_of(self) -> Mapping[StepId, PlanStep]:
@@ -227,7 +235,7 @@ class Plan:
         raw["units"] = [_unit_to_json(unit) for unit in self.units]
         raw["fenced"] = [dataclasses.asdict(fencing) for fencing in self.fenced]
         raw["format"] = FORMAT
-        return _without(raw, {"fenced": []})
+        return _without(raw, {"fenced": [], "window": "", "expected": {}})
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Plan:
@@ -247,6 +255,8 @@ _NEWER_STEP: Mapping[str, object] = {
     "repeat_said": False,
     "on_unreachable": "stop",
     "fenced": (),
+    "spread": 0.0,
+    "tolerate": 0,
 }
 """Fields that came after the first version: left out where they say nothing, so that a plan which
 an earlier version wrote keeps its digest."""

@@ -18,6 +18,7 @@ def planned(
     *,
     on_unreachable: Unreached,
     fenced: tuple[HostName, ...],
+    tolerate: int,
 ) -> PlanStep:
     """The step as a plan holds it: its own words, and its type's where it has none."""
     retries = step.retries
@@ -46,4 +47,6 @@ def planned(
         tags=step.tags,
         on_unreachable=on_unreachable,
         fenced=fenced,
+        spread=step.spread,
+        tolerate=tolerate,
     )

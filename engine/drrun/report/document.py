@@ -103,6 +103,7 @@ def _said(story: Story) -> dict[str, Json]:
             }
             for when, one in story.fenced
         ],
+        "readmitted": {str(host): run for host, run in story.readmitted.items()},
         "verdicts": [
             {
                 "utc": stamp(when),

@@ -9,7 +9,7 @@ from drrun.execute.dry import Forecast, UnitForecast
 from drrun.execute.forecast import Predicted
 from drrun.model.fencing import names
 from drrun.plan.plan import Plan, PlanStep
-from drrun.report import absent
+from drrun.report import absent, region
 from drrun.report.words import columns, count, fold, one_line, safe
 from drrun.values import Effect, Grade, Json, span
 
@@ -40,7 +40,7 @@ def header(plan: Plan) -> list[str]:
     return [
         f"plan  {plan.name} · {safe(plan.title)}",
         f"      {safe(plan.runbook)} @{plan.runbook_digest[:7]} · {plan.inventory_name} · {hosts}",
-        *(f"      {line}" for line in absent.planned(plan)),
+        *(f"      {line}" for line in (*region.planned(plan), *absent.planned(plan))),
     ]
 
 

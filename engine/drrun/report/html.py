@@ -14,6 +14,7 @@ from drrun.journal.outputs import Outputs
 from drrun.report import absent
 from drrun.report import markdown as md
 from drrun.report.outage import away, goals
+from drrun.report.region import overrun
 from drrun.report.story import Made, Story
 from drrun.report.svg import timeline
 from drrun.report.text import cuts, state, status_line, totals, troubles
@@ -41,7 +42,7 @@ _CLASSES = {"done": "good", "undone": "open", "waiting": "open", "detached": "op
 def page(story: Story, outputs: Outputs) -> str:
     """The page."""
     kind = _CLASSES.get(story.status, "bad")
-    if kind == "good" and story.fenced:
+    if kind == "good" and story.absent:
         kind = "open"
     title = f"{story.plan.name} {story.status} {story.plan.run}"
     parts = [
@@ -104,10 +105,15 @@ def _objectives(story: Story) -> list[str]:
 
 
 def _absent(story: Story) -> list[str]:
-    if not story.fenced:
-        return []
+    alerts = (*absent.unreached(story), *overrun(story))
+    left = "".join(f'<li class="open">{_e(line[2:])}</li>' for line in alerts)
+    told = ["<h2>Alerts</h2>", f"<ul>{left}</ul>"] if left else []
+    told += [f'<p class="good">{_e(line)}</p>' for line in absent.came_back(story)]
+    if not story.absent:
+        return told
     table = _table(absent.HEADS, absent.rows(story))
-    return ["<h2>To be readmitted</h2>", table, f'<p class="open">{_e(absent.NEXT)}.</p>']
+    said = f'<p class="open">{_e(absent.NEXT)}.</p>'
+    return [*told, "<h2>To be readmitted</h2>", table, said]
 
 
 def _trouble(story: Story, outputs: Outputs) -> list[str]:

@@ -25,7 +25,7 @@ def suite(story: Story, outputs: Outputs) -> str:
     properties = ET.SubElement(root, "properties")
     for name, value in (("run", story.plan.run), ("status", story.status), ("chain", story.head)):
         ET.SubElement(properties, "property", name=name, value=value)
-    for _, event in story.fenced:
+    for _, event in story.absent:
         value = _xml(f"{event.host}: {event.words}")
         ET.SubElement(properties, "property", name="to-be-readmitted", value=value)
     counts = {"tests": 0, "failures": 0, "errors": 0, "skipped": 0}

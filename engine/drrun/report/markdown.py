@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from drrun.journal.outputs import Outputs
 from drrun.report import absent
 from drrun.report.outage import away, goals
+from drrun.report.region import overrun
 from drrun.report.story import Made, Story
 from drrun.report.text import cuts, state, status_line, totals, troubles, turned
 from drrun.report.words import clock, fold, one_line, shown
@@ -27,8 +28,12 @@ def page(story: Story, outputs: Outputs) -> str:
             "## Objectives",
             "\n".join(f"- {goal_words(g.words, g.met)}" for g in goals(story)),
         ]
-    if story.fenced:
+    if story.absent:
         parts += ["## To be readmitted", table(absent.HEADS, absent.rows(story)), absent.NEXT + "."]
+    if back := absent.came_back(story):
+        parts += ["\n".join(f"- {_cell(line)}" for line in back)]
+    if left := [*absent.unreached(story), *overrun(story)]:
+        parts += ["## Alerts", "\n".join(f"- {_cell(line[2:])}" for line in left)]
     if wrong := troubles(story, outputs):
         words = "\n".join([*wrong, f"state {state(story)}"])
         parts += ["## What went wrong", f"```\n{words.replace('```', '` ` `')}\n```"]

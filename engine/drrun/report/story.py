@@ -164,6 +164,8 @@ class Story:
     """What jobs outlive on each host that was fenced, as the last controller found it."""
     fenced: list[tuple[datetime, HostFenced]] = field(default_factory=list)
     """Hosts that the run went on without, since when."""
+    readmitted: Mapping[HostName, str] = field(default_factory=dict)
+    """Those of them that a later run brought back, and which."""
     _open: dict[tuple[UnitId, bool], Attempt] = field(default_factory=dict)
     _by_token: dict[str, Made] = field(default_factory=dict)
 
@@ -252,6 +254,11 @@ class Story:
             ):
                 made.after = event.answers
                 return
+
+    @property
+    def absent(self) -> list[tuple[datetime, HostFenced]]:
+        """Hosts that the run went on without, and that are still to be brought back."""
+        return [(when, word) for when, word in self.fenced if word.host not in self.readmitted]
 
     # --- what it comes to --------------------------------------------------------------------
 

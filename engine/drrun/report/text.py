@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from drrun.journal.outputs import STREAMS, Outputs, count_lines, tail
 from drrun.journal.state import Status, UnitRecord
-from drrun.report.absent import to_readmit
+from drrun.report.absent import to_readmit, unreached
 from drrun.report.outage import changing, goals, outage
 from drrun.report.promise import Promise
+from drrun.report.region import overrun
 from drrun.report.story import Made, Phase, Story, status_word
 from drrun.report.words import clock, columns, count, cut, fold, one_line, safe
 from drrun.values import Effect, UnitId, span
@@ -34,8 +35,8 @@ def status_line(story: Story) -> str:
     word = story.status
     if any(phase.left(unit.id) for phase in story.phases for unit, _ in phase.units):
         mark, word = "!", f"{word}, but not all of it"
-    if story.status == "done" and story.fenced:
-        gone = fold(event.host for _, event in story.fenced)
+    if story.status == "done" and story.absent:
+        gone = fold(event.host for _, event in story.absent)
         mark, word = "!", f"{word}, but for {gone}"
     took = f" in {span(story.seconds)}" if story.finished is not None else ""
     return f"{mark} {story.plan.name} {word}{took} · {story.plan.run} · {story.plan.inventory_name}"
@@ -78,7 +79,7 @@ def end(story: Story, *, report: str = "", promised: Promise | None = None) -> s
     lines = [status_line(story), "", *phases(story), ""]
     lines += [f"  note {unit}: {one_line(text)}" for unit, text in _notes(story)]
     lines += [*_cuts(story), f"  {totals(story)}", *turned(story)]
-    lines += [f"  {line}" for line in to_readmit(story)]
+    lines += [f"  {line}" for line in (*to_readmit(story), *unreached(story), *overrun(story))]
     for goal in goals(story):
         mark = {True: "✔", False: "✘", None: "?"}[goal.met]
         lines.append(f"  {mark} {goal.words}")
@@ -87,6 +88,8 @@ def end(story: Story, *, report: str = "", promised: Promise | None = None) -> s
     if report:
         lines.append(f"  report {report}")
     if story.status == "resting":
+        if story.finished is not None and story.finished.exit_code:
+            lines.append(f"  ! {safe(story.finished.why)}")
         lines += ["", *next_moves(story)]
     return "\n".join(lines)
 
@@ -353,7 +356,7 @@ def status(story: Story) -> str:
         lines.append(f"  why   {safe(story.finished.why)}")
     if story.state.no_return is not None:
         lines.append(f"  ! past its point of no return: {story.state.no_return}")
-    lines += [f"  {line}" for line in to_readmit(story)]
+    lines += [f"  {line}" for line in (*to_readmit(story), *unreached(story), *overrun(story))]
     if story.live:
         lines.append(f"  next  drrun watch {story.plan.run}")
     else:

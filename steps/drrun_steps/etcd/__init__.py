@@ -3,7 +3,18 @@
 from typing import Any
 
 from drrun.spi import Fact, Step
-from drrun_steps.etcd import config, corrupt, disk, drill, live, membership, place, snapshot
+from drrun_steps.etcd import (
+    config,
+    corrupt,
+    disk,
+    drill,
+    live,
+    membership,
+    metrics,
+    place,
+    retention,
+    snapshot,
+)
 from drrun_steps.etcd.aside import Aside
 from drrun_steps.etcd.corrupt import CorruptProve
 from drrun_steps.etcd.drill import Drill
@@ -11,7 +22,9 @@ from drrun_steps.etcd.gates import Consistent, Disarm, ProveDown
 from drrun_steps.etcd.measure import Measure, Remeasure
 from drrun_steps.etcd.member import Join, Members, Remove, Tell
 from drrun_steps.etcd.preflight import Preflight
+from drrun_steps.etcd.replay import Replay
 from drrun_steps.etcd.restore import Install, Prepare, Same
+from drrun_steps.etcd.retention import Retain
 from drrun_steps.etcd.ruling import VerdictStep
 from drrun_steps.etcd.save import Save
 from drrun_steps.etcd.survivor import SurvivorSave
@@ -23,6 +36,8 @@ STEPS: tuple[type[Step], ...] = (
     VerdictStep,
     Verify,
     Save,
+    Replay,
+    Retain,
     Drill,
     SurvivorSave,
     Measure,
@@ -50,6 +65,8 @@ FACTS: tuple[type[Fact[Any]], ...] = (
     drill.EtcdDrilled,
     *config.FACTS,
     *disk.FACTS,
+    *metrics.FACTS,
     *snapshot.FACTS,
     *place.FACTS,
+    *retention.FACTS,
 )

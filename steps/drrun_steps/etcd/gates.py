@@ -110,9 +110,9 @@ class Consistent(GroupStep):
         return [while_running(self.service, "members that are stopped agree on nothing")]
 
     def run(self, group: Group) -> Outputs:
-        """Ask through every host, since each must reach the others."""
+        """Ask through every host, since each must reach the others; hash once, as it reads every key."""
         endpoints = self.endpoints or tuple(f"https://{h.address}:2379" for h in group.hosts)
-        for host in group.hosts:
+        for host in reversed(group.hosts):
             host.require(
                 EtcdDisagreement(
                     **overrides(host, self.service),
@@ -120,6 +120,7 @@ class Consistent(GroupStep):
                     cluster=self.cluster_id,
                     alarms=tuple(self.alarms),
                     writers=bool(self.writers),
+                    hashed=host is group.hosts[0],
                     endpoints=tuple(endpoints),
                 ),
                 NOTHING,

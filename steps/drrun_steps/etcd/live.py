@@ -222,15 +222,16 @@ class EtcdAgreement(MemberFact[Agreement]):
         return agreement_of(reply)
 
 
-def agreement_of(reply: Reply) -> Agreement:
+def agreement_of(reply: Reply, *, hashed: bool = True) -> Agreement:
     """The parts of the answer put together; what failed is in `why`, what was read is kept."""
+    wanted = ("status", "members", "hash", "alarms") if hashed else ("status", "members", "alarms")
     parts: dict[str, str] = {}
     for line in reply.text.splitlines():
         if line.startswith("== "):
             parts[line[3:]] = ""
         elif parts:
             parts[next(reversed(parts))] += line
-    failed = [name for name in ("status", "members", "hash", "alarms") if not parts.get(name)]
+    failed = [name for name in wanted if not parts.get(name)]
     if not parts.get("status") or not parts.get("members"):
         return Agreement(why=why_not(reply))
     statuses = tuple(status_of(entry) for entry in json.loads(parts["status"]))
@@ -252,10 +253,15 @@ status=$(all endpoint status -w json)
 echo '== status'; printf '%s\n' "$status"
 low=$(printf '%s' "$status" | tr ',{}' '\n\n\n' | sed -n 's/^"revision":\([0-9]*\)$/\1/p' | sort -n | head -n 1)
 up=$(printf '%s' "$status" | tr ',{}' '\n\n\n' | sed -n 's/^"Endpoint":"\(.*\)"$/\1/p' | paste -s -d , -)
-# A hash reads every key, some 2.5 s a GB: time enough for all of them, of those that answer at all.
-echo '== hash'; limit=280
-[ -z "$up" ] || ctl --endpoints="$up" --command-timeout=90s endpoint hashkv --rev="${low:-0}" -w json
-limit=${LIMIT:-20}
+# A hash reads every key, a second a GB or more: every member that answers at all at the same time.
+if [ -z "$UNHASHED" ]; then
+  echo '== hash'; limit=280
+  for e in $(printf '%s' "$up" | tr , ' '); do
+    ctl --endpoints="$e" --command-timeout=270s endpoint hashkv --rev="${low:-0}" -w json &
+  done | tr -d '\n' | sed 's/\]\[/,/g'
+  echo
+  limit=${LIMIT:-20}
+fi
 echo '== members'; own member list -w json
 echo '== alarms'; own alarm list -w json
 own get drrun/quorum --keys-only >/dev/null && echo '== quorum'
@@ -285,6 +291,7 @@ def disagreements(
     alarms: tuple[str, ...] = (),
     *,
     writers: bool = False,
+    hashed: bool = True,
 ) -> tuple[str, ...]:
     """Everything that keeps this from being one sound cluster, in words."""
     found = [said.why] if said.why else []
@@ -299,7 +306,7 @@ def disagreements(
     found += [f"{m.name} is a learner" for m in said.members if m.learner]
     if not writers and len({status.revision for status in said.statuses}) > 1:
         found.append(f"revisions differ: {[status.revision for status in said.statuses]}")
-    if len(said.hashes) != members or len(set(said.hashes)) != 1:
+    if hashed and (len(said.hashes) != members or len(set(said.hashes)) != 1):
         found.append(f"hashes differ: {list(said.hashes)}")
     if not all(status.has_leader for status in said.statuses) or not said.quorum:
         found.append("no quorum answers")
@@ -312,7 +319,7 @@ class EtcdDisagreement(MemberFact[tuple[str, ...]]):
     """What keeps the members from being one sound cluster, in words; empty when they are.
 
     `writers`: clients write meanwhile, so that revisions may differ between two readings; the
-    hashes at one revision may not.
+    hashes at one revision may not. `hashed`: whether all keys are hashed and the hashes compared.
     """
 
     name: ClassVar[str] = "etcd.disagreement"
@@ -321,6 +328,7 @@ class EtcdDisagreement(MemberFact[tuple[str, ...]]):
     cluster: str = ""
     alarms: tuple[str, ...] = ()
     writers: bool = False
+    hashed: bool = True
     endpoints: tuple[str, ...] = ()
 
     def about(self) -> tuple[str, ...]:
@@ -329,12 +337,18 @@ class EtcdDisagreement(MemberFact[tuple[str, ...]]):
 
     def ask(self) -> Command:
         """The same question as etcd.agreement."""
-        return self._client(_AGREEMENT, ALL=",".join(self.endpoints))
+        unhashed = "" if self.hashed else "yes"
+        return self._client(_AGREEMENT, ALL=",".join(self.endpoints), UNHASHED=unhashed)
 
     def parse(self, reply: Reply) -> tuple[str, ...]:
         """Everything at once, so that nobody repairs one thing at a time."""
         return disagreements(
-            agreement_of(reply), self.members, self.cluster, self.alarms, writers=self.writers
+            agreement_of(reply, hashed=self.hashed),
+            self.members,
+            self.cluster,
+            self.alarms,
+            writers=self.writers,
+            hashed=self.hashed,
         )
 
 

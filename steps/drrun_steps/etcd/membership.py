@@ -191,7 +191,11 @@ class EtcdSeat(MemberFact[Seat]):
 
     def about(self) -> tuple[str, ...]:
         """This seat, whatever happens to another member; and all seats, which a restore deals anew."""
-        return (f"@seat:{self.peer}", f"@seats:{self.service}")
+        return (*self.marks(), f"@seats:{self.service}")
+
+    def marks(self) -> tuple[str, ...]:
+        """One member that is added, promoted or removed leaves the seats of the others."""
+        return (f"@seat:{self.peer}",)
 
     def ask(self) -> Command:
         """The member list."""

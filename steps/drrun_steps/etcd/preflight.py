@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from drrun.spi import Effect, Group, GroupStep, Host, Outputs, Refused, Repeat, Whole
+from drrun.spi import Effect, Group, GroupStep, Host, Outputs, Refused, Repeat, Whole, span
 from drrun_steps.etcd.access import ask_each, overrides
 from drrun_steps.etcd.config import Config, EtcdCertificates, EtcdTools, Tools
 from drrun_steps.etcd.identity import conflicts, strangers
 from drrun_steps.etcd.live import EtcdAgreement, EtcdMembers, EtcdStatus, Status, disagreements
+from drrun_steps.etcd.metrics import COMMIT, FSYNC, EtcdPace, Pace
 from drrun_steps.etcd.ruling import config_fact
 from drrun_steps.etcd.support import KNOWN_BAD, MATRIX, standing
 from drrun_steps.fields import Listed
@@ -34,13 +35,15 @@ class Health:
     memory: int
     offset: float
     """Its clock against the median of all, in seconds."""
+    pace: Pace
 
 
 class Preflight(GroupStep):
     """Look at everything that a recovery rests on; refuse with all findings at once.
 
     An odd number of members, one cluster that agrees with itself, versions, space on disk, in
-    memory and under the quota, clocks, certificates, tools, leftovers of an earlier emergency.
+    memory and under the quota, clocks, certificates, tools, leftovers of an earlier emergency. How
+    often the leader changed and how slow the disk is are told, and refused where a limit is set.
     """
 
     uses = "etcd.preflight"
@@ -52,6 +55,10 @@ class Preflight(GroupStep):
     """How long certificates must at least be valid still."""
     clock_seconds: float = 1.0
     """How far the hosts' clocks may be apart; etcd warns above 1 s."""
+    fsync_ms: float = 0.0
+    """The slowest that a sync of the log may be, as 99th percentile; 0 is no limit. etcd asks for 10."""
+    leader_changes_a_day: float = 0.0
+    """How often the leader may change; 0 is no limit."""
     service: str = "etcd"
     """etcd's unit."""
     beside: Listed = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
@@ -67,6 +74,7 @@ class Preflight(GroupStep):
             group.note(f"{name}: {_line(it)}")
             if it.status.version not in KNOWN_BAD and (told := standing(it.status.version)):
                 group.note(f"{name}: {told}")
+            group.note(f"{name}: {_paced(it.pace)}")
         found = [
             *self._cluster(group, health),
             *(f"{name}: {text}" for name, it in health.items() for text in self._host(it)),
@@ -82,6 +90,7 @@ class Preflight(GroupStep):
         hosts = group.hosts
         configs = ask_each(group, hosts, lambda h: config_fact(h, self.service))
         statuses = ask_each(group, hosts, lambda h: EtcdStatus(**overrides(h, self.service)))
+        paces = ask_each(group, hosts, lambda h: EtcdPace(**overrides(h, self.service)))
         tools = group.read(EtcdTools(), hosts)
         ending = group.read(EtcdCertificates(self.service, self.certificate_hours), hosts)
         stale = self._stale(group)
@@ -99,6 +108,7 @@ class Preflight(GroupStep):
                 disks[h.name].free,
                 memory[h.name],
                 clocks[h.name] - median,
+                paces[h.name],
             )
             for h in hosts
         }
@@ -143,11 +153,36 @@ class Preflight(GroupStep):
             yield f"{it.memory >> 20} MiB of memory are left"
         if abs(it.offset) > self.clock_seconds:
             yield f"its clock is {it.offset:+.1f} s off"
+        yield from self._pace(it.pace)
         for text in it.ending:
             state = "has expired" if text.endswith("expired") else "ends soon"
             yield f"a certificate {state}: {text}"
         yield from it.stale
         yield from (f"{text} was left on after an emergency" for text in it.config.leftovers)
+
+    def _pace(self, pace: Pace) -> Iterator[str]:
+        if self.fsync_ms and pace.fsync > self.fsync_ms:
+            yield f"a sync of the log takes {pace.fsync:.1f} ms (99th percentile)"
+        days = pace.seconds / 86400
+        if self.leader_changes_a_day and pace.leader_changes > self.leader_changes_a_day * max(
+            days, 1
+        ):
+            yield f"the leader changed {pace.leader_changes} times in {days:.1f} days"
+
+
+def _paced(pace: Pace) -> str:
+    if pace.why:
+        return f"how well it keeps up cannot be read ({pace.why})"
+    slow = (
+        ""
+        if pace.fsync <= FSYNC and pace.commit <= COMMIT
+        else (f"; slow: etcd asks for {FSYNC:g} and {COMMIT:g} ms")
+    )
+    return (
+        f"in {span(pace.seconds)} the leader changed {pace.leader_changes} times, "
+        f"{pace.heartbeats_failed} heartbeats failed; of 100 syncs of the log 99 took at most "
+        f"{pace.fsync:.1f} ms, of commits {pace.commit:.1f} ms, of round trips {pace.round_trip:.1f} ms{slow}"
+    )
 
 
 def _line(it: Health) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -43,9 +44,14 @@ size=$(stat -c %s -- "$FILE")
   "$(tail -c 32 -- "$FILE" | od -An -v -tx1 | tr -d ' \n')" ] || {
   echo 'drrun: the snapshot is not sealed by its sha256' >&2; exit 6; }
 status=$(offline snapshot status "$FILE" -w json)
-printf '{"drrun": 1, "run": "%s", "host": "%s", "sha256": "%s", "size": %s, "taken": "%s", "status": %s}\n' \
+member=$(own endpoint status -w json) || member='[]'
+# The first UID in the stored namespace is its own; no quorum is asked.
+uid=$(own get --consistency=s --print-value-only "${PREFIX:-/registry}/namespaces/kube-system" | tr -c '0-9a-f-' '\n' |
+  grep -oE '[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}' | head -n 1) || uid=
+printf '{"drrun": 1, "run": "%s", "host": "%s", "sha256": "%s", "size": %s, "taken": "%s", "status": %s,' \
   "$RUN" "$HOST" "$(sha256sum <"$FILE" | cut -c 1-64)" "$size" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$status" \
   >"$FILE.json.new"
+printf ' "member": %s, "cluster_uid": "%s", "keys": %s}\n' "$member" "$uid" "${KEYS:-null}" >>"$FILE.json.new"
 sync "$FILE" "$FILE.json.new"
 mv -f -- "$FILE.json.new" "$FILE.json"
 """
@@ -56,8 +62,9 @@ class Save(GroupStep):
     """Save a snapshot from the best member: the leader, else the one that is furthest ahead.
 
     Works without quorum. The file is made in a root-only folder of that host, its seal and
-    structure are proved there, and a manifest (JSON) is written beside it. With `fetch_to` both
-    are copied to the controller.
+    structure are proved there, and a manifest (JSON) is written beside it: sum, size, time, what etcd
+    says of the file and of the member (cluster id, version, revision), the UID of kube-system,
+    and the `fingerprints`. With `fetch_to` both are copied to the controller.
     """
 
     uses = "etcd.snapshot.save"
@@ -71,6 +78,10 @@ class Save(GroupStep):
     """Begins the file's name: LABEL-RUN.db."""
     fetch_to: str = ""
     """Where to copy the snapshot on the controller; its manifest goes to the same name + .json."""
+    fingerprints: Mapping[str, str] = {}
+    """From kube.keys, for the manifest: a restore compares them with the hosts."""
+    prefix: str = "/registry"
+    """The API servers' `--etcd-prefix`."""
     optional: Flag = False
     """A last chance, not a backup: no member that answers is noted, not a failure."""
     timeout: str = "15m"
@@ -104,6 +115,8 @@ class Save(GroupStep):
                 FILE=path,
                 RUN=host.run,
                 HOST=source,
+                PREFIX=self.prefix,
+                KEYS=json.dumps(dict(self.fingerprints), sort_keys=True),
                 LIMIT=3600,
             ),
             sets={fact: satisfies("whole and sealed", lambda found: not found.problem)},

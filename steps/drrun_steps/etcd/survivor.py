@@ -11,57 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from drrun.spi import (
-    Demand,
-    Effect,
-    Group,
-    GroupStep,
-    Host,
-    Outputs,
-    Refused,
-    Repeat,
-    Rule,
-    Whole,
-    satisfies,
-    sh,
-    step_done,
-)
-from drrun_steps.etcd.access import ask_each, environment, overrides
+from drrun.spi import Demand, Effect, Group, Outputs, Refused, Repeat, Rule, step_done
+from drrun_steps.etcd.access import ask_each, overrides
 from drrun_steps.etcd.live import EtcdMembers, EtcdStatus
-from drrun_steps.etcd.ruling import FENCED, config_fact, data_fact
-from drrun_steps.etcd.save import SAVE
-from drrun_steps.etcd.scratch import SCRATCH
-from drrun_steps.etcd.snapshot import HostSnapshot
+from drrun_steps.etcd.replay import Replaying
+from drrun_steps.etcd.ruling import FENCED, data_fact
 from drrun_steps.etcd.verdict import Seen
-
-_REPLAY = (
-    "# replay a copy of this stopped member and save a snapshot of what it holds\n"
-    + SCRATCH
-    + r"""
-real=$(readlink -f -- "$DATA")
-ls -l /proc/[0-9]*/fd 2>/dev/null | grep -q -F -e "-> $real/" && {
-  echo "drrun: a process has files in $real open" >&2; exit 6; }
-rm -rf -- "$FOLDER"
-mkdir -p -- "$FOLDER/data" "${FILE%/*}"
-chmod 0700 -- "${FILE%/*}" "${FOLDER%/*}"
-room "$(du -s -k -- "$DATA/member" | awk '{ print $1 * 1024 }')"
-cp -a -- "$DATA/member" "$FOLDER/data/member"
-[ -z "$WAL" ] || { rm -rf -- "$FOLDER/data/member/wal"; cp -a -- "$WAL" "$FOLDER/data/member/wal"; }
-boot --force-new-cluster
-rm -f -- "$FILE" "$FILE.json"
-ctl --endpoints="$at" snapshot save "$FILE"
-cleared
-rm -rf -- "$FOLDER"
-status=$(offline snapshot status "$FILE" -w json)
-printf '{"drrun": 1, "run": "%s", "host": "%s", "sha256": "%s", "size": %s, "taken": "%s", "status": %s}\n' \
-  "$RUN" "$HOST" "$(sha256sum <"$FILE" | cut -c 1-64)" "$(stat -c %s -- "$FILE")" \
-  "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$status" >"$FILE.json.new"
-sync "$FILE" "$FILE.json.new"
-mv -f -- "$FILE.json.new" "$FILE.json"
-"""
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +65,7 @@ def _held(it: Seen) -> int:
     return it.data.revision if it.data.state == "readable" else 0
 
 
-class SurvivorSave(GroupStep):
+class SurvivorSave(Replaying):
     """Save what the last member holds, once the quorum is proved to be lost for good.
 
     Refused while a quorum answers, or while so many members still have their data that starting
@@ -121,22 +77,6 @@ class SurvivorSave(GroupStep):
     uses = "etcd.survivor.save"
     effect = Effect.CHANGE
     repeat = Repeat.SAFE
-    outputs = ("host", "path", "sha256", "revision", "total_keys", "size", "file")
-
-    fetch_to: str
-    """Where to copy the snapshot on the controller; its manifest goes to the same name + .json."""
-    folder: str = "/var/backups/drrun"
-    """Root-only folder on the host for the snapshot."""
-    scratch: str = "/var/lib/drrun-scratch"
-    """Root-only folder on the host for the copy that is replayed; needs the directory's size."""
-    client_port: Whole = 22379
-    """Port on loopback, for clients, of the etcd that replays."""
-    peer_port: Whole = 22380
-    """Port on loopback, for peers, of the etcd that replays."""
-    timeout: str = "30m"
-    """How long saving may take: about 12 s a gigabyte on a good disk, twice that for a copy."""
-    service: str = "etcd"
-    """etcd's unit."""
 
     def rules(self) -> Sequence[Demand]:
         """Before this runbook stops etcd: a survivor that answers is better than its disk."""
@@ -156,41 +96,6 @@ class SurvivorSave(GroupStep):
         choice = choose(seen, quorum=any(t.answers and t.quorum for t in told))
         if choice.why:
             raise Refused(choice.why, hint=choice.hint)
-        host, path = group[choice.host], f"{self.folder}/survivor-{hosts[0].run}.db"
         how = "answers" if choice.live else "is stopped: a copy of its directory is replayed"
         group.note(f"the survivor is {choice.host}, which {how}")
-        fact = HostSnapshot(path)
-        self._save(host, path, fact, live=choice.live)
-        saved = host.read(fact)
-        host.get("fetch", path, Path(self.fetch_to))
-        host.get("fetch-manifest", f"{path}.json", Path(f"{self.fetch_to}.json"))
-        return {
-            "host": choice.host,
-            "path": path,
-            "sha256": saved.sha256,
-            "revision": saved.revision,
-            "total_keys": saved.keys,
-            "size": saved.size,
-            "file": self.fetch_to,
-        }
-
-    def _save(self, host: Host, path: str, fact: HostSnapshot, *, live: bool) -> None:
-        config = host.read(config_fact(host, self.service))
-        env = {**environment(host, self.service), "FILE": path, "RUN": host.run, "HOST": host.name}
-        replay = {
-            "FOLDER": f"{self.scratch}/drrun-{host.run}",
-            "DATA": config.data_dir,
-            "WAL": config.wal_dir,
-            "NAME": config.name,
-            "CLIENT_PORT": self.client_port,
-            "PEER_PORT": self.peer_port,
-            "LIVES": 3600,
-        }
-        host.change(
-            "save" if live else "replay",
-            sh(SAVE, **env, LIMIT=3600) if live else sh(_REPLAY, **env, **replay, LIMIT=3600),
-            sets={fact: satisfies("whole and sealed", lambda found: not found.problem)},
-            touches=(f"@file:{self.fetch_to}",),
-            repeat=Repeat.SAFE,
-            timeout=self.timeout,
-        )
+        return self._saved(group[choice.host], "survivor", live=choice.live)

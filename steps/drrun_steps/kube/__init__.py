@@ -1,14 +1,26 @@
-"""Kubernetes: whose snapshot, readiness, decryption, proof of being down, leases, certificates."""
+"""Kubernetes: whose snapshot, keys and their copies, readiness, decryption, certificates, proof of being down."""
 
 from typing import Any
 
 from drrun.spi import Fact, Step
-from drrun_steps.kube import certificates, facts, origin
+from drrun_steps.kube import archive, certificates, facts, gone, keys, origin, strays
+from drrun_steps.kube.announced import KubeAnnounced
 from drrun_steps.kube.certificates import Prove, Renew
+from drrun_steps.kube.fingerprints import Fingerprints
+from drrun_steps.kube.gone import OldGone
+from drrun_steps.kube.install_keys import InstallKeys
+from drrun_steps.kube.listed import AllListed
+from drrun_steps.kube.manifest import SnapshotManifest
 from drrun_steps.kube.masterleases import KubeMasterLeases, PruneMasterLeases
+from drrun_steps.kube.moved import Moved
+from drrun_steps.kube.nodes import KubeNodes
 from drrun_steps.kube.origin import Fits, ReadOrigin
+from drrun_steps.kube.save_keys import SaveKeys
 from drrun_steps.kube.servers import EtcdServers
 from drrun_steps.kube.steps import KubeProveDown, LeaseMoves, ReadSecret, ReadyStep
+from drrun_steps.kube.strays import MissingNodes, Phantoms
+from drrun_steps.kube.verify_keys import VerifyArchive
+from drrun_steps.kube.webhooks import KubeWebhooks, RestoreWebhooks, Webhooks
 
 STEPS: tuple[type[Step], ...] = (
     ReadyStep,
@@ -19,12 +31,31 @@ STEPS: tuple[type[Step], ...] = (
     PruneMasterLeases,
     ReadOrigin,
     Fits,
+    AllListed,
+    Webhooks,
+    RestoreWebhooks,
+    MissingNodes,
+    Phantoms,
     Renew,
     Prove,
+    Fingerprints,
+    SaveKeys,
+    VerifyArchive,
+    OldGone,
+    InstallKeys,
+    Moved,
 )
 FACTS: tuple[type[Fact[Any]], ...] = (
     *facts.FACTS,
+    KubeNodes,
     KubeMasterLeases,
+    KubeAnnounced,
     *origin.FACTS,
     *certificates.FACTS,
+    KubeWebhooks,
+    *strays.FACTS,
+    SnapshotManifest,
+    *keys.FACTS,
+    *archive.FACTS,
+    *gone.FACTS,
 )

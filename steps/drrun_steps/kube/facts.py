@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from drrun.spi import Command, Fact, Reply, sh
 
-_KUBECTL = r"""
+KUBECTL = r"""
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
 command -v kubectl >/dev/null || { echo 'no kubectl on this host' >&2; exit 127; }
@@ -149,7 +149,7 @@ def _ask(
     fact: KubeReady | KubeServes | KubeSecrets | KubeLease, text: str, **env: object
 ) -> Command:
     return sh(
-        _KUBECTL + text,
+        KUBECTL + text,
         CONFIG=fact.kubeconfig,
         SERVER=fact.server,
         TLS_NAME=fact.tls_name,

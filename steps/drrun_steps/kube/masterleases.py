@@ -37,6 +37,9 @@ for k in $said; do
 """
 """Each key with its lease (0: none) and the revision that wrote it; empty when it went meanwhile."""
 
+TOLD = _LISTED + '  [ -z "$lease" ] || echo "$lease ${k##*/}"\ndone'
+"""Prints each: its lease and its address."""
+
 
 @dataclass(frozen=True, slots=True)
 class Announced:
@@ -59,16 +62,20 @@ class KubeMasterLeases(MemberFact[tuple[Announced, ...]]):
 
     def ask(self) -> Command:
         """Keys and their leases; no value is read."""
-        text = _LISTED + '  [ -z "$lease" ] || echo "$lease ${k##*/}"\ndone'
-        return self._client(text, PREFIX=self.prefix)
+        return self._client(TOLD, PREFIX=self.prefix)
 
     def parse(self, reply: Reply) -> tuple[Announced, ...]:
         """In order of text. Raises StepFailed when etcd does not tell."""
         if reply.exit != 0:
             raise StepFailed(f"etcd does not tell who is announced: {reply.complaint[:200]}")
-        pairs = (line.split() for line in reply.text.splitlines())
-        found = (Announced(address, lease != "0") for lease, address in pairs)
-        return tuple(sorted(found, key=lambda one: one.address))
+        return announced(reply.text)
+
+
+def announced(text: str) -> tuple[Announced, ...]:
+    """What TOLD printed, in order of text."""
+    pairs = (line.split() for line in text.splitlines())
+    found = (Announced(address, lease != "0") for lease, address in pairs)
+    return tuple(sorted(found, key=lambda one: one.address))
 
 
 def _all_renewed(found: tuple[Announced, ...]) -> bool:

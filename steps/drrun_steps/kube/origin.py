@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -34,6 +34,8 @@ from drrun.spi import (
 from drrun_steps.etcd.bolt import Bolt
 from drrun_steps.etcd.ruling import config_fact
 from drrun_steps.fields import Listed
+from drrun_steps.kube.keys import MEANS, keys_fact
+from drrun_steps.kube.manifest import SnapshotManifest
 from drrun_steps.service.facts import ServiceState
 from drrun_steps.service.flags import ServiceFlag
 
@@ -221,16 +223,19 @@ FACTS: tuple[type[Fact[Any]], ...] = (SnapshotOrigin, ClusterHeld, EncryptionKey
 class ReadOrigin(HostStep):
     """Read whose snapshot it is: the UID of its kube-system, and the keys that encrypt its Secrets.
 
-    On the controller, in pure Python. A snapshot without Kubernetes in it is refused.
+    On the controller, in pure Python. A snapshot without Kubernetes in it is refused. Where its
+    manifest lies beside it, the fingerprints of the control plane's keys are read as well.
     """
 
     uses = "kube.snapshot.origin"
     effect = Effect.READ
     repeat = Repeat.SAFE
-    outputs = ("uid", "keys")
+    outputs = ("uid", "keys", "fingerprints")
 
     path: str
     """The snapshot file on the controller, proved by etcd.snapshot.verify."""
+    digest: str = ""
+    """Its sha256, from etcd.snapshot.verify: another file's manifest is not believed."""
     prefix: str = "/registry"
     """The API servers' `--etcd-prefix`."""
 
@@ -246,7 +251,24 @@ class ReadOrigin(HostStep):
                 hint="name another snapshot; where the API servers have an --etcd-prefix, set `prefix`",
             )
         keys: Json = list(found.keys)
-        return {"uid": found.uid, "keys": keys}
+        return {"uid": found.uid, "keys": keys, "fingerprints": self._recorded(host)}
+
+    def _recorded(self, host: Host) -> Mapping[str, str]:
+        """What the manifest says; nothing is made up where it says nothing."""
+        manifest = host.read(SnapshotManifest(self.path))
+        why = ""
+        if not manifest.sha256:
+            why = "no manifest lies beside the snapshot"
+        elif manifest.sha256 != self.digest:
+            why = f"{self.path}.json is of another file"
+        elif not manifest.fingerprints:
+            why = f"{self.path}.json names no keys"
+        if why:
+            host.note(
+                f"{why}: whether sa.key and the authorities are those of its time is not proved"
+            )
+            return {}
+        return manifest.fingerprints
 
 
 class Fits(HostStep):
@@ -254,8 +276,9 @@ class Fits(HostStep):
 
     On members of etcd, its cluster's UID must be in what their data directory holds; where there is
     no data that could tell, that is said and nothing is refused. On API servers, every key that a
-    value in the snapshot names must be in the encryption settings, and an etcd of its own for some
-    resources (`--etcd-servers-overrides`) must be accepted by name.
+    value in the snapshot names must be in the encryption settings, the authorities and the key that
+    signs tokens must be those of its manifest, and an etcd of its own for some resources
+    (`--etcd-servers-overrides`) must be accepted by name.
     """
 
     uses = "kube.snapshot.fits"
@@ -266,12 +289,18 @@ class Fits(HostStep):
     """From kube.snapshot.origin."""
     keys: Listed
     """From kube.snapshot.origin."""
+    fingerprints: Mapping[str, str] = {}
+    """From kube.snapshot.origin; without any, nothing is compared."""
+    accept_keys: Listed = ()
+    """Files, as `sa.pub`, that may be others than the manifest says."""
     accept_cluster: str = ""
     """The snapshot's UID, where hosts hold another cluster's data that is to be replaced."""
     accept_overrides: str = ""
     """`--etcd-servers-overrides` of the API servers, where what lies there is cared for elsewhere."""
     prefix: str = "/registry"
     """The API servers' `--etcd-prefix`."""
+    pki: str = "/etc/kubernetes/pki"
+    """The folder of certificates and keys, laid out as kubeadm does."""
     etcd: str = "etcd"
     """etcd's unit or static pod."""
     apiserver: str = "kube-apiserver"
@@ -285,6 +314,7 @@ class Fits(HostStep):
         if host.read(ServiceState(self.apiserver)) != "missing":
             self._all_of_it(host)
             self._keys_are_here(host)
+            self._same_keys(host)
 
     def _same_cluster(self, host: Host, data_dir: str) -> None:
         held = host.read(ClusterHeld(self.uid, data_dir, self.prefix))
@@ -327,3 +357,21 @@ class Fits(HostStep):
                 hint="bring back the encryption settings of the time of the snapshot; without "
                 "the key these values are lost, whatever is restored",
             )
+
+    def _same_keys(self, host: Host) -> None:
+        """Tokens and certificates of the snapshot's time are worth nothing under other keys (H11)."""
+        if not self.fingerprints:
+            return
+        found = host.read(keys_fact(host, self.pki, self.apiserver))
+        differ = found.differing(self.fingerprints)
+        if refused := [name for name in differ if name not in self.accept_keys]:
+            raise Refused(
+                f"{host.name}: not what the snapshot's manifest says: "
+                + "; ".join(f"{name} ({MEANS[name]})" for name in refused),
+                hint=f"bring the keys of its time back into {self.pki}, from the archive of etcd-backup; where "
+                f"they were replaced on purpose, say -e accept_keys={','.join(refused)}",
+            )
+        for name in differ:
+            host.note(f"{host.name}: {name} is not what the manifest says, as accepted")
+        if not found.proved:
+            host.note(f"{host.name}: no openssl: that sa.key fits sa.pub is not proved")

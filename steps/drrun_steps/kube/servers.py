@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from drrun.spi import CHANGED, Done, Effect, Host, HostStep, Repeat, satisfies
+from drrun.spi import CHANGED, Done, Effect, Flag, Host, HostStep, Repeat, satisfies
 from drrun_steps.fields import Listed
 from drrun_steps.kube.facts import KubeReady
 from drrun_steps.service.dead_end import ServiceDeadEnd
@@ -19,6 +19,7 @@ class EtcdServers(HostStep):
 
     The member of the host itself comes first. Use `order: serial`, so that the load balancer
     always has somebody to send clients to. A server that knows just these members is left alone.
+    With `restart: false` one that is stopped is told, and starts with it later.
     """
 
     uses = "kube.etcd_servers"
@@ -27,6 +28,8 @@ class EtcdServers(HostStep):
 
     endpoints: Listed
     """Client URLs of the members, from etcd.member.join or etcd.member.remove."""
+    restart: Flag = True
+    """Whether the server is restarted and proved; false for one that is stopped."""
     service: str = "kube-apiserver"
     """The API server's unit."""
     kubeconfig: str = "/etc/kubernetes/admin.conf"
@@ -51,6 +54,8 @@ class EtcdServers(HostStep):
         host.change(
             "set", set_flag(flag, wanted, host.run), sets={flag: (wanted,)}, repeat=Repeat.SAFE
         )
+        if not self.restart:
+            return
         self._restart(host, "restart")
         host.require(
             KubeReady(self.kubeconfig),

@@ -11,9 +11,10 @@ from drrun_steps.service.facts import (
     ServiceState,
 )
 from drrun_steps.service.flags import ServiceFlag
+from drrun_steps.service.pause import Pause, Resume
 from drrun_steps.service.steps import Restart, Start, State, Stop
 
-STEPS: tuple[type[Step], ...] = (Stop, Start, Restart, State)
+STEPS: tuple[type[Step], ...] = (Stop, Start, Restart, State, Pause, Resume)
 FACTS: tuple[type[Fact[Any]], ...] = (
     ServiceState,
     ServiceReady,

@@ -102,6 +102,9 @@ _RESTART = pods.script(
 )
 
 
+_WITHIN_K3S = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet")
+
+
 class _OneService(HostStep):
     """What all steps on one service share."""
 
@@ -112,7 +115,7 @@ class _OneService(HostStep):
 
     def _absent(self, host: Host) -> bool:
         """Whether there is nothing to do here. Raises Refused when there should be."""
-        if host.layout == "k3s":
+        if host.layout == "k3s" and self.service in _WITHIN_K3S:
             raise Refused(
                 f"{host.name}: k3s runs etcd and the control plane in one process: none of them can "
                 "be stopped by itself",
@@ -131,7 +134,7 @@ class _OneService(HostStep):
         return True
 
     def _hold(self) -> Command:
-        return _hold(self.service, "drrun")
+        return hold(self.service, "drrun")
 
     def _lift(self) -> Command:
         return lift(self.service)
@@ -166,10 +169,10 @@ class Stop(_OneService):
             return
         state, held = host.read(ServiceState(self.service), ServiceHeld(self.service))
         if self.hold and not held:
-            command = _hold(self.service, host.run)
+            command = hold(self.service, host.run)
             host.change("hold", command, sets={ServiceHeld(self.service): True}, repeat=Repeat.SAFE)
         if state == "running":
-            _stop(host, self.service, self.grace)
+            stop_unit(host, self.service, self.grace)
 
     def undo(self, host: Host, done: Done) -> None:
         """Lift the hold that this step made; start what this step stopped."""
@@ -225,7 +228,7 @@ class Start(_OneService):
         if done.did("lift", host.name):
             host.change("hold", self._hold(), sets={ServiceHeld(self.service): True})
         if done.did("start", host.name):
-            _stop(host, self.service, 60.0)
+            stop_unit(host, self.service, 60.0)
 
 
 class Restart(_OneService):
@@ -301,7 +304,8 @@ def restart(service: str) -> Command:
     return sh(_RESTART, **pods.named(service))
 
 
-def _hold(service: str, run: str) -> Command:
+def hold(service: str, run: str) -> Command:
+    """The command that keeps a service from being started; it does not stop it."""
     return sh(_HOLD, **pods.named(service), FILE=hold_file(service), RUN=run)
 
 
@@ -318,9 +322,10 @@ def start_unit(host: Host, service: str, name: str, within: str) -> None:
     )
 
 
-def _stop(host: Host, service: str, grace: float) -> None:
+def stop_unit(host: Host, service: str, grace: float, name: str = "stop") -> None:
+    """Stop a service, killed when its grace (seconds) is over; done when nothing of it runs."""
     host.change(
-        "stop",
+        name,
         sh(_STOP, **pods.named(service), GRACE=math.ceil(grace)),
         sets={ServiceState(service): "stopped"},
         touches=(f"@{service}",),

@@ -84,7 +84,7 @@ def test_the_end_is_not_all_clear(dark: Desk) -> None:
     for text in (found.out, dark("status", run).out):
         assert "! h3 is fenced since" in text
         assert "to be readmitted" in text
-        assert "wipe it before it starts again" in text
+        assert "`drrun readmit HOST`" in text
     for kind in ("md", "html", "junit"):
         shown = dark("report", run, "--format", kind).out
         assert "h3" in shown

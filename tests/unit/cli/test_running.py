@@ -109,7 +109,7 @@ def test_a_run_ends_with_its_phases(desk: Desk) -> None:
 ✔ 3  start  h[1-3]  changed  N
 ✔ 4  agree  h[1-3]  read     N
 
-  4 steps, 9 changes on 3 hosts, N in all, N from the first thing taken away to the last one back
+  4 steps, 9 changes on 3 hosts, N in all, N from the first thing taken away to the last one back (N of changes, N of proofs and waits)
   ✔ RTO N of 15m00s (from the first thing taken away to the last one back)
   report STATE/RUN/report.html
 """)
@@ -200,7 +200,7 @@ def test_abort_undoes_and_says_what_it_could_not(desk: Desk) -> None:
 ! 2  fail   h2      left as it is  N
   3  after  h[1-3]  not started
 
-  3 steps, 4 changes on 3 hosts, N in all, 3 changes to undo, N from the first thing taken away to the last one back, taken up again 1 time
+  3 steps, 4 changes on 3 hosts, N in all, 3 changes to undo, N from the first thing taken away to the last one back (N of changes, N of proofs and waits), taken up again 1 time
   report STATE/RUN/report.html
 """)
 

@@ -26,7 +26,7 @@ from drrun.model.fencing import Fencing, names
 from drrun.plan.bind import bind
 from drrun.plan.compile import compile_plan
 from drrun.plan.plan import Plan
-from drrun.ports import Clock
+from drrun.ports import Chance, Clock
 from drrun.registry import GROUP, Registry
 from drrun.testing.world import Answers, MemoryJournal, StillClock, World, WorldTransport
 from drrun.values import HostName, RunId
@@ -84,6 +84,7 @@ class Bench:
     clock: Clock = field(default_factory=StillClock)
     before_attach: Callable[[Recorder], None] = lambda _recorder: None
     registry: Registry = REGISTRY
+    chance: Chance | None = None
 
     def __post_init__(self) -> None:
         """The journal dies with the world's fuse."""
@@ -102,15 +103,26 @@ class Bench:
         recorder.record(RunAttached(epoch=epoch, operator="t", controller="t", pid=1, version="0"))
         self.before_attach(recorder)
         driver = Driver(
-            recorder, hosts, self.registry, self.clock, self.answers, self.forks, threading.Event()
+            recorder,
+            hosts,
+            self.registry,
+            self.clock,
+            self.answers,
+            self.forks,
+            threading.Event(),
+            chance=self.chance,
         )
         return driver.drive()
 
     def forecast(self) -> Forecast:
         """The dry-run over the world as it is."""
         hosts = Hosts(self.plan, WorldTransport(self.world))
+        reach(hosts, names(self.plan.fenced))
         return Dry(
-            self.plan, self.registry, lambda host, facts: ask_facts(hosts.line(host), facts)
+            self.plan,
+            self.registry,
+            lambda host, facts: ask_facts(hosts.line(host), facts),
+            unreached=hosts.unreached,
         ).forecast()
 
     def of(self, kind: type[Event]) -> list[Event]:

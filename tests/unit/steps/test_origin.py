@@ -13,6 +13,8 @@ from tests.unit.steps.recorded_answers import said, snapshot
 from drrun.spi import CONTROLLER, Command, Fact, Refused, Reply
 from drrun.testing import FakeHost
 from drrun_steps.etcd.config import Config, EtcdConfig
+from drrun_steps.kube.keys import Keys, KubeKeys
+from drrun_steps.kube.manifest import Manifest, SnapshotManifest
 from drrun_steps.kube.origin import (
     ClusterHeld,
     EncryptionKeys,
@@ -26,6 +28,7 @@ from drrun_steps.service.flags import ServiceFlag
 
 UID = "b0fb6dbd-6008-4f08-9a5f-049ba07dc6c3"
 KEYS = ("aescbc:key1", "kms:vault")
+SUMS = {"sa.pub": "a" * 64, "ca.crt": "c" * 64}
 
 
 @pytest.fixture
@@ -67,8 +70,30 @@ def test_a_snapshot_without_kubernetes_is_refused(tmp_path: Path, recorded: Path
 def test_what_was_read_is_given_to_the_steps_behind(recorded: Path) -> None:
     """As the proof takes it."""
     fact = SnapshotOrigin(str(recorded))
-    host = FakeHost(CONTROLLER, {fact: fact.look()})
-    assert ReadOrigin(path=fact.path).run(host) == {"uid": UID, "keys": list(KEYS)}
+    host = FakeHost(CONTROLLER, {fact: fact.look(), SnapshotManifest(fact.path): Manifest()})
+    told = {"uid": UID, "keys": list(KEYS), "fingerprints": {}}
+    assert ReadOrigin(path=fact.path).run(host) == told
+
+
+@pytest.mark.parametrize(
+    ("manifest", "said", "believed"),
+    [
+        (Manifest("ab", SUMS), "", SUMS),
+        (Manifest(), "no manifest lies beside", {}),
+        (Manifest("cd", SUMS), "is of another file", {}),
+        (Manifest("ab"), "names no keys", {}),
+    ],
+    ids=["its-own", "none", "of-another", "without-keys"],
+)
+def test_a_manifest_is_believed_of_its_own_snapshot_alone(
+    recorded: Path, manifest: Manifest, said: str, believed: dict[str, str]
+) -> None:
+    """What cannot be compared is said, not guessed."""
+    fact = SnapshotOrigin(str(recorded))
+    host = FakeHost(CONTROLLER, {fact: fact.look(), SnapshotManifest(fact.path): manifest})
+    outputs = ReadOrigin(path=fact.path, digest="ab").run(host)
+    assert outputs["fingerprints"] == believed
+    assert [said in note for note in host.notes] == ([True] if said else [])
 
 
 @pytest.mark.parametrize("shell", [["dash"], ["bash"], ["busybox", "sh"], ["mksh"]], ids=str)
@@ -218,6 +243,25 @@ def test_a_second_etcd_is_not_forgotten() -> None:
     host = _host("same", overrides=(OVERRIDES,))
     Fits(uid=UID, keys=KEYS, accept_overrides=OVERRIDES).run(host)
     assert "stays as it is, as accepted" in host.notes[0]
+
+
+def test_other_keys_than_the_manifests_are_found_before_the_stop() -> None:
+    """By file, with what is lost by it; accepted by name, and by that name alone."""
+    other = Keys({"sa.pub": "0" * 64, "ca.crt": "c" * 64})
+    host = _host("same")
+    host.answers[KubeKeys(encryption="/e.yaml")] = other
+    step = Fits(uid=UID, keys=KEYS, fingerprints=SUMS)
+    with pytest.raises(Refused, match=r"cp1: .*sa\.pub \(no token of a service account") as caught:
+        step.run(host)
+    assert "accept_keys=sa.pub" in caught.value.hint
+    with pytest.raises(Refused):
+        step.model_copy(update={"accept_keys": ("ca.crt",)}).run(host)
+    step.model_copy(update={"accept_keys": ("sa.pub",)}).run(host)
+    assert "as accepted" in host.notes[0]
+    host.answers[KubeKeys(encryption="/e.yaml")] = Keys(SUMS)
+    host.notes.clear()
+    step.run(host)
+    assert host.notes == []
 
 
 def test_an_answer_that_broke_off_is_no_answer() -> None:

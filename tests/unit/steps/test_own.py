@@ -126,7 +126,8 @@ def test_a_restart_is_another_life(place: Place) -> None:
 def test_an_exit_without_a_meaning_is_no_answer(place: Place) -> None:
     """What cannot be told is not taken for stopped, nor for not held."""
     place.is_now("#!/bin/sh\nexit 4\n")
-    for fact in (STATE, READY, HELD):
+    asked: tuple[Fact[Any], ...] = (STATE, READY, HELD)
+    for fact in asked:
         with pytest.raises(ValueError, match="exits 4, which says nothing"):
             place.read(fact)
 
@@ -162,7 +163,9 @@ def test_a_unit_by_its_whole_name_is_a_unit(place: Place) -> None:
 
 
 def test_k3s_is_refused_with_the_reason() -> None:
-    """One process is etcd, API server and controllers: a stop of one would be a lie."""
-    host = FakeHost("s1", {}, layout="k3s")
+    """One process is etcd, API server and controllers: a stop of one would be a lie. k3s itself can stop."""
+    host = FakeHost("s1", {ServiceState("k3s"): "running", ServiceHeld("k3s"): False}, layout="k3s")
     with pytest.raises(Refused, match="in one process"):
         Stop(service=NAME).run(host)
+    Stop(service="k3s").run(host)
+    assert host.change_names == ["hold", "stop"]

@@ -14,6 +14,7 @@ from drrun.spi import Fact, Refused
 from drrun.testing import FakeGroup, FakeHost
 from drrun_steps.etcd.config import Config, EtcdCertificates, EtcdConfig, EtcdTools, Tools
 from drrun_steps.etcd.live import EtcdAgreement, EtcdMembers, EtcdStatus
+from drrun_steps.etcd.metrics import EtcdPace, Pace
 from drrun_steps.etcd.preflight import Preflight
 from drrun_steps.etcd.support import KUBERNETES, MATRIX, PROVED
 from drrun_steps.host import Disk, HostClock, HostDisk, HostMemory
@@ -22,6 +23,7 @@ from drrun_steps.service.certificates import ServiceStale
 BESIDE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 _STATUS = EtcdStatus().parse(recorded("status"))
 _MEMBERS = EtcdMembers().parse(recorded("members"))
+_PACE = Pace(7200.0, leader_changes=1, fsync=4.0, commit=9.0, round_trip=1.0)
 _AGREEMENT = EtcdAgreement().parse(recorded("agreement"))
 
 
@@ -45,6 +47,7 @@ def _group(**last: Any) -> FakeGroup:
             EtcdStatus(): status,
             EtcdMembers(): _MEMBERS,
             EtcdAgreement(endpoints=endpoints): last.get("agreement", _AGREEMENT),
+            EtcdPace(): odd.get("pace", _PACE),
             EtcdTools(): odd.get("tools", Tools("etcdutl", bump=True, version="3.5.16")),
             EtcdCertificates("etcd", 720): odd.get("ending", ()),
             HostDisk("/var/lib/etcd"): Disk(odd.get("free", 10**12), 10**12),
@@ -62,7 +65,7 @@ def test_a_sound_cluster_passes() -> None:
     group = _group()
     assert Preflight().run(group) == {"findings": []}
     assert tuple(group.notes[: len(MATRIX)]) == MATRIX
-    assert len(group.notes) == len(MATRIX) + 3
+    assert len(group.notes) == len(MATRIX) + 6
 
 
 def test_a_line_of_etcd_that_was_never_tried_is_told_and_does_not_stand_in_the_way() -> None:
@@ -104,6 +107,22 @@ def test_each_finding_is_told_with_its_host(last: dict[str, Any], words: str) ->
     with pytest.raises(Refused, match=words) as caught:
         Preflight().run(_group(**last))
     assert caught.value.message.startswith("1 things")
+
+
+def test_a_slow_disk_is_told_and_refused_where_a_limit_is_set() -> None:
+    """10 ms is what etcd asks for; how much more is too much is the operator's to say."""
+    slow = Pace(86400.0, leader_changes=9, heartbeats_failed=2, fsync=63.4)
+    group = _group(pace=slow)
+    Preflight().run(group)
+    [told] = [note for note in group.notes if note.startswith("cp3: in ")]
+    assert "the leader changed 9 times, 2 heartbeats failed" in told
+    assert told.endswith("slow: etcd asks for 10 and 25 ms")
+    with pytest.raises(Refused, match=r"cp3: a sync of the log takes 63\.4 ms") as caught:
+        Preflight(fsync_ms=50, leader_changes_a_day=5).run(_group(pace=slow))
+    assert "the leader changed 9 times in 1.0 days" in caught.value.message
+    group = _group(pace=Pace(why="no route"))
+    Preflight().run(group)
+    assert "cp3: how well it keeps up cannot be read (no route)" in group.notes
 
 
 def test_all_findings_come_at_once() -> None:

@@ -30,8 +30,13 @@ groups:
 
 def planned(name: str, answers: dict[str, str], gone: Sequence[str] = ()) -> Plan:
     """The plan of a stock runbook, with hosts fenced. Raises AuthorError with every mistake."""
-    loaded = load_runbook(stock_runbooks() / f"{name}.yaml")
-    inventory = load_inventory(Path("inventory.yaml"), INVENTORY)
+    return bound(stock_runbooks() / f"{name}.yaml", INVENTORY, answers, gone)
+
+
+def bound(path: Path, text: str, answers: dict[str, str], gone: Sequence[str] = ()) -> Plan:
+    """The plan of a runbook on the hosts of an inventory. Raises AuthorError with every mistake."""
+    loaded = load_runbook(path)
+    inventory = load_inventory(Path("inventory.yaml"), text)
     fenced = [Fencing(HostName(host), "power", "cut", "ann") for host in gone]
     binding = bind(loaded, inventory, answers, fenced=fenced)
     return compile_plan(

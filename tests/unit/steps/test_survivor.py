@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from drrun.spi import Fact, Refused
+from drrun.testing import FakeGroup, FakeHost
+from drrun_steps.etcd.config import Config, EtcdConfig
 from drrun_steps.etcd.corrupt import odd_ones
-from drrun_steps.etcd.disk import DataDir
-from drrun_steps.etcd.live import Status
+from drrun_steps.etcd.disk import DataDir, EtcdDataDir
+from drrun_steps.etcd.live import EtcdStatus, Status
+from drrun_steps.etcd.replay import Replay
 from drrun_steps.etcd.ruling import FENCED
+from drrun_steps.etcd.snapshot import HostSnapshot, Snapshot
 from drrun_steps.etcd.survivor import choose
 from drrun_steps.etcd.verdict import Seen
 
@@ -90,3 +97,48 @@ def test_without_a_majority_of_all_members_nobody_is_named(said: list[str], unse
     assert bool(found.why) == (2 * most <= members)
     if found.why:
         assert found.odd == ()
+
+
+def replaying(**states: DataDir | Status) -> FakeGroup:
+    """Hosts with stopped members, or with one that answers."""
+    hosts = []
+    for name, found in states.items():
+        live = isinstance(found, Status)
+        status, data = (found, DataDir("in-use")) if live else (_DEAD, found)
+        config = Config(found=True, name=name, data_dir="/var/lib/etcd")
+        answers: dict[Fact[Any], Any] = {
+            EtcdStatus(): status,
+            EtcdConfig(): config,
+            EtcdDataDir(): data,
+            HostSnapshot("/var/backups/drrun/stopped-r-test.db"): Snapshot("", revision=9),
+        }
+        hosts.append(FakeHost(name, answers))
+    return FakeGroup(hosts)
+
+
+def test_a_stopped_cluster_is_saved_from_the_one_that_is_furthest_ahead() -> None:
+    """The greatest revision of those that can be read; those that cannot are told by name."""
+    group = replaying(
+        a=DataDir("readable", revision=7), b=DataDir("readable", revision=9), c=DataDir("missing")
+    )
+    out = Replay(fetch_to="/s.db").run(group)
+    assert (out["host"], group["b"].change_names) == ("b", ["replay", "fetch", "fetch-manifest"])
+    assert any(note.startswith("c: not read") for note in group.notes)
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (Status(answers=True), "etcd answers on a: a snapshot of a live member holds more"),
+        (DataDir("in-use"), "a: etcd runs but does not answer"),
+        (DataDir("unreadable", why="noise"), "no member has data that can be read"),
+    ],
+)
+def test_nothing_is_replayed_beside_an_etcd_that_runs_or_from_nothing(
+    state: DataDir | Status, words: str
+) -> None:
+    """Live, hung, or broken: refused with the next move, and nothing was changed."""
+    group = replaying(a=state)
+    with pytest.raises(Refused, match=words):
+        Replay(fetch_to="/s.db").run(group)
+    assert group["a"].change_names == []

@@ -1,0 +1,144 @@
+"""Who stands around a cluster that is restored: those who write into it, and its workers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from drrun_lab import Lab, rehearsal
+from drrun_lab.operator import Operator
+from drrun_lab.waiting import until
+
+from .conftest import Matrix
+from .states import MEMBERS
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+SPARES = ["sp1", "sp2"]
+
+
+def unit(name: str, command: str) -> str:
+    """A script that makes a unit and starts it."""
+    return (
+        f"printf '[Service]\\nExecStart=/bin/sh -c \"{command}\"\\n' >/etc/systemd/system/{name}.service\n"
+        f"systemctl daemon-reload; systemctl start {name}"
+    )
+
+
+PUPPET = unit("puppet", "while :; do systemctl start kube-apiserver; sleep 1; done")
+"""Configuration management: what it knows is started again, every second."""
+AGENT = unit("puppet", "exec sleep 86400")
+"""The same name elsewhere, doing something else."""
+KUBELET = unit("kubelet", "exec sleep 86400")
+INSTANCE = "systemctl show -p InvocationID --value kubelet"
+
+
+@pytest.fixture(name="saved")
+def _saved(fresh: Lab, operator: Operator, tmp_path: Path) -> tuple[Path, dict[str, str]]:
+    """A snapshot, and the objects in it; later ones are in the cluster alone."""
+    path = tmp_path / "snapshot.db"
+    before = rehearsal.write_objects(fresh, "before", 10)
+    done = operator.drrun("etcd-backup.yaml", "-e", f"to={path}", "--yes", "--no-input")
+    assert done.returncode == 0, done.stdout + done.stderr
+    rehearsal.write_objects(fresh, "after", 10)
+    return path, before
+
+
+def words(snapshot: Path) -> tuple[str, ...]:
+    """The restore of a cluster that lives, its loss accepted."""
+    return ("restore-cluster.yaml", "-e", f"snapshot={snapshot}", "-e", "accept_loss=1000")
+
+
+def test_a_real_api_server_that_nobody_listed_is_refused_before_any_stop(
+    fresh: Lab, operator: Operator, matrix: Matrix, saved: tuple[Path, dict[str, str]]
+) -> None:
+    """H3: it serves on a spare, of which the inventory's control plane knows nothing."""
+    path, _ = saved
+    address = fresh.layout.host("sp1").address
+    rehearsal.each(fresh, "systemctl start kube-apiserver", ["sp1"])
+    announced = f"{rehearsal.ETCDCTL} get /registry/masterleases/{address} --keys-only"
+    until(
+        lambda: address in fresh.ssh("cp1", announced).stdout,
+        timeout=120,
+        awaiting="the fourth API server to announce itself",
+    )
+    with matrix.cell("a fourth API server that nobody listed", fresh) as remarks:
+        refused = operator.drrun(*words(path), "--yes", "--no-input")
+        told = refused.stdout + refused.stderr
+        assert refused.returncode == 5, told
+        assert f"{address} is announced as an API server" in told
+        assert f"{address} is connected to etcd on cp1" in told
+        assert f"accept_servers={address}" in told
+        journal = operator.journal(operator.newest())
+        assert not [e for e in journal if e.type == "change.intended"]
+        remarks.append("announced and connected: refused by its address, nothing was stopped")
+
+
+def test_writers_wait_until_all_is_clear(
+    fresh: Lab, operator: Operator, matrix: Matrix, saved: tuple[Path, dict[str, str]]
+) -> None:
+    """H9: one on a member starts API servers again and again, another is on a host beside them."""
+    path, before = saved
+    rehearsal.each(fresh, PUPPET, ["cp2"])
+    rehearsal.each(fresh, AGENT, ["sp1"])
+    with matrix.cell("writers paused by name, resumed at all-clear", fresh) as remarks:
+        unsaid = operator.drrun(*words(path), "--dry-run")
+        assert unsaid.returncode == 0, unsaid.stdout + unsaid.stderr
+        assert "nobody said who else writes" in unsaid.stdout
+        named = ("-e", "role.writers=spare", "-e", "writers=puppet")
+        slip = operator.drrun(*words(path), "--dry-run", *named[:3], "writers=pupet")
+        assert slip.returncode == 5, slip.stdout + slip.stderr
+        assert "has pupet.service" in slip.stdout
+        done = operator.drrun(*words(path), *named, "--yes", "--no-input", timeout=600)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert rehearsal.read_objects(fresh) == before
+        journal = operator.journal(operator.newest())
+        sent = [
+            (e.body["name"], e.body["host"])
+            for e in journal
+            if e.type == "change.intended" and e.body["unit"] in {"pause", "resume"}
+        ]
+        paused = [(f"{act}-puppet", h) for h in ("cp2", "sp1") for act in ("hold", "stop")]
+        resumed = [(f"{act}-puppet", h) for h in ("cp2", "sp1") for act in ("lift", "start")]
+        assert sent == [*paused, *resumed]
+        units = [e.body["unit"] for e in journal if e.type == "change.intended"]
+        first_stop = next(i for i, u in enumerate(units) if u.startswith("stop-"))
+        assert units.index("pause") < first_stop
+        assert units[-1] == "resume"
+        active = rehearsal.each(fresh, "systemctl is-active puppet", ["cp2", "sp1"])
+        assert {text.strip() for text in active.values()} == {"active"}
+        remarks.append("one that starts the API server every second, and one on a host beside them")
+
+
+def test_kubelets_of_workers_are_restarted_but_for_one_that_is_away(
+    fresh: Lab, operator: Operator, matrix: Matrix, saved: tuple[Path, dict[str, str]]
+) -> None:
+    """H15: at 10 % of two nobody may be away, and nothing is begun; at 50 % one is left out and told."""
+    path, before = saved
+    rehearsal.each(fresh, KUBELET, SPARES)
+    was = rehearsal.each(fresh, INSTANCE, SPARES)
+    fresh.power_cut("sp2")
+    workers = (*words(path), "-e", "role.workers=spare")
+    try:
+        with matrix.cell("kubelets of workers, one of two away", fresh) as remarks:
+            refused = operator.drrun(*workers, "--yes", "--no-input")
+            told = refused.stdout + refused.stderr
+            assert (refused.returncode, operator.runs()) == (4, operator.runs()[:1]), told
+            assert "sp2" in told
+            share = ("-e", "unreached=50%")
+            forecast = operator.drrun(*workers, *share, "--dry-run")
+            assert forecast.returncode == 0, forecast.stdout + forecast.stderr
+            assert "a run would leave it out" in forecast.stdout
+            done = operator.drrun(*workers, *share, "--yes", "--no-input", timeout=600)
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert "restart-workers was not done on sp2 (1 of 2)" in done.stdout
+            assert rehearsal.read_objects(fresh) == before
+            assert rehearsal.disagreement(rehearsal.members(fresh)) == ""
+            assert fresh.ssh("sp1", INSTANCE).stdout != was["sp1"]
+            remarks.append("refused at 10 % before any stop; at 50 % the other one was restarted")
+    finally:
+        fresh.power_on("sp2")
+    held = rehearsal.each(
+        fresh, "ls /etc/systemd/system/*.d/00-drrun-hold.conf 2>/dev/null || :", MEMBERS
+    )
+    assert not any(text.strip() for text in held.values())
