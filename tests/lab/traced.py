@@ -27,6 +27,8 @@ NOWHERE = re.compile(
 )
 """Opened for writing, but no file of ours: a redirection to nothing or to where it came from, and
 PAM's message of the day, which sshd has made before it starts what was asked for."""
+FAILED = re.compile(r"\) += -1 E[A-Z]+ \(")
+"""What was refused changed nothing: a cache below /dev/null cannot be made."""
 OWN = ("sshd", "sudo", "unix_chkpwd")
 """Their own records of a log-in (journal, wtmp, lastlog) are theirs: hazard H17's list."""
 
@@ -79,6 +81,8 @@ def writes(trace: Path) -> list[str]:
     for line in trace.read_text(errors="replace").splitlines():
         match = LINE.match(line)
         if match is None or match["comm"] in OWN or match["call"] == "execve":
+            continue
+        if FAILED.search(line):
             continue
         opens = match["call"] in {"open", "openat", "openat2"}
         if opens and (not WRITES.search(match["args"]) or NOWHERE.search(match["args"])):

@@ -207,7 +207,7 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "drrun_inventory: 1\nname: three\nhosts:\n  cp[1-3]:\n  sp[1-2]:\n"
         f"groups:\n  etcd: [{hosts}]\n  control_plane: [{hosts}]\n"
         "  failed: [cp3]\n  leaving: [cp3]\n  new: [sp1]\n  spare: [sp1, sp2]\n"
-        "  bad: [cp2]\n  seed: [cp1]\n  drill: [sp1]\n"
+        "  bad: [cp2]\n  back: [cp2]\n  load_balancer: [sp2]\n  workers: [sp1]\n  seed: [cp1]\n  drill: [sp1]\n"
     )
     (tmp_path / "snapshot.db").write_bytes(b"a snapshot")
     monkeypatch.setenv("DRRUN_STATE", str(tmp_path / "state"))

@@ -13,7 +13,7 @@ export PATH
 command -v kubectl >/dev/null || { echo 'no kubectl on this host' >&2; exit 127; }
 api() {
   env -i PATH="$PATH" HOME=/nonexistent timeout "${LIMIT:-20}" kubectl --kubeconfig "$CONFIG" \
-    --server "$SERVER" --tls-server-name "$TLS_NAME" --cache-dir=/nonexistent --request-timeout=10s "$@"
+    --server "$SERVER" --tls-server-name "$TLS_NAME" --cache-dir=/dev/null --request-timeout=10s "$@"
 }
 """
 
