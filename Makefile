@@ -58,7 +58,7 @@ test: setup ## Every test: lint, house, unit, property, sshd, then the lab's (ro
 	if [ -n "$$failed" ]; then echo "FAILED:$$failed"; exit 1; else echo "all suites passed"; fi
 
 test-unit: setup ## House rules, unit and property tests: no root, no sshd, no lab
-	@$(PYTEST) -q -n $(JOBS) --durations=10 -m 'not lab and not sshd and not fire' tests
+	@$(PYTEST) -q -n $(JOBS) --durations=10 -m 'not lab and not sshd and not fire and not long' tests
 
 test-fire: setup ## Controllers under signals, lost terminals, full and dying disks (some need root)
 	@$(PYTEST) -q -n $(JOBS) --dist loadfile --durations=5 -m fire tests

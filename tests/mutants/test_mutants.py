@@ -37,6 +37,7 @@ def test_the_unchanged_runbooks_are_refused_by_nothing() -> None:
         assert judge.before_anything_runs(Mutant(path.stem, "", (), path.read_text())) is None
 
 
+@pytest.mark.long
 def test_no_mutant_does_harm_and_the_page_says_so() -> None:
     """Every verdict that was ever taken on real hosts, and every refusal of today's lint."""
     found = verdicts()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from tests.mutants.mutate import Mutant, mutants
 
 from drrun.app import App
@@ -30,12 +31,15 @@ from drrun_steps.etcd.gates import Consistent, Disarm, ProveDown
 from drrun_steps.etcd.measure import Remeasure
 from drrun_steps.etcd.member import Join, Remove
 from drrun_steps.etcd.restore import Install, Prepare, Same
+from drrun_steps.etcd.retention import Retain
 from drrun_steps.etcd.save import Save
 from drrun_steps.etcd.survivor import SurvivorSave
 from drrun_steps.etcd.upkeep import Defrag, Rolling
 from drrun_steps.kube.install_keys import InstallKeys
 from drrun_steps.kube.masterleases import PruneMasterLeases
 from drrun_steps.kube.steps import KubeProveDown, LeaseMoves, ReadSecret, ReadyStep
+from drrun_steps.kube.webhooks import RestoreWebhooks, Webhooks
+from drrun_steps.lb.steps import Admit, Drain
 
 RESTORE = stock_runbooks() / "restore-cluster.yaml"
 SNAPSHOTS = (
@@ -65,6 +69,11 @@ CARRIERS: tuple[Step, ...] = (
     Rolling(),
     Defrag(),
     InstallKeys(archive="a", fingerprints={}),
+    Retain(),
+    Webhooks(),
+    RestoreWebhooks(),
+    Admit(),
+    Drain(),
 )
 """Every stock step type that carries rules, configured as a restore does."""
 
@@ -140,6 +149,29 @@ def _by_hand() -> Iterator[Mutant]:
         ("etcd-shrink", JOIN_LATE),
     ):
         yield Mutant(runbook, "add", (), (stock_runbooks() / f"{runbook}.yaml").read_text() + more)
+    yield Mutant("restore-cluster", "drop", ("admit-first", "admit"), _never_admitted())
+    yield Mutant("etcd-backup", "early", ("retain",), _retained_early())
+
+
+def _never_admitted() -> str:
+    """Both steps gone that let clients in; one of them alone would do for some of the rules."""
+    book = yaml.load(RESTORE.read_text(), Loader=yaml.BaseLoader)
+    gone = {"admit-first", "admit"}
+    left = [step for step in book["steps"] if step["id"] not in gone]
+    book["steps"] = [
+        {**s, "needs": ["all-ready"]} if s.get("needs") == ["admit"] else s for s in left
+    ]
+    return yaml.safe_dump(book, sort_keys=False, default_flow_style=False, width=1000)
+
+
+def _retained_early() -> str:
+    """Old snapshots go before today's was proved; as it stands, the step is left out by its `when`."""
+    book = yaml.load((stock_runbooks() / "etcd-backup.yaml").read_text(), Loader=yaml.BaseLoader)
+    steps = {step["id"]: step for step in book["steps"]}
+    retain = {**steps.pop("retain"), "needs": ["save"], "with": {"earlier": "1"}}
+    del retain["when"]
+    book["steps"] = [steps["keys"], steps["save"], retain, {**steps["verify"], "needs": ["save"]}]
+    return yaml.safe_dump(book, sort_keys=False, default_flow_style=False, width=1000)
 
 
 def _all_mutants() -> Iterator[Mutant]:
