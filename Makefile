@@ -19,7 +19,7 @@ JOBS := $(shell echo $$(($$(nproc) + 1)))
 LAB_TESTS := tests/lab
 ROOT := $(filter 0,$(shell id -u))
 
-.PHONY: help setup test test-unit test-fire test-sshd test-lab test-faults test-crash test-chaos test-recoveries lint demo bench docs clean test-mutants truth
+.PHONY: help setup programs test test-unit test-fire test-sshd test-lab test-faults test-crash test-chaos test-recoveries lint demo bench docs clean test-mutants truth
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -57,13 +57,30 @@ test: setup ## Every test: lint, house, unit, property, sshd, then the lab's (ro
 	echo; echo "make test took $$((SECONDS - began)) s"; \
 	if [ -n "$$failed" ]; then echo "FAILED:$$failed"; exit 1; else echo "all suites passed"; fi
 
-test-unit: setup ## House rules, unit and property tests: no root, no sshd, no lab
+# What the tests use of the machine. An OpenSSH server that was not here before is not started, nor at
+# the next boot: its tests start one of their own, on loopback.
+programs:
+ifdef ROOT
+	@missing=; for pair in busybox:busybox mksh:mksh sudo:sudo sshd:openssh-server; do \
+	  PATH=$$PATH:/usr/sbin:/sbin command -v $${pair%%:*} >/dev/null || missing="$$missing $${pair#*:}"; \
+	done; [ -n "$$missing" ] || exit 0; \
+	echo "installing what the tests use:$$missing"; \
+	case $$missing in *openssh-server*) \
+	  mkdir -p /etc/systemd/system; \
+	  [ -e /etc/systemd/system/ssh.service ] || ln -s /dev/null /etc/systemd/system/ssh.service; \
+	  [ -e /etc/systemd/system/ssh.socket ] || ln -s /dev/null /etc/systemd/system/ssh.socket;; esac; \
+	apt-get -o DPkg::Lock::Timeout=300 -q update >/dev/null && DEBIAN_FRONTEND=noninteractive \
+	  apt-get -o DPkg::Lock::Timeout=300 -qy install --no-install-recommends $$missing >/dev/null \
+	  || echo "not installed: tests that use$$missing are skipped, and say so"
+endif
+
+test-unit: setup programs ## House rules, unit and property tests: no root, no sshd, no lab
 	@$(PYTEST) -q -n $(JOBS) --durations=10 -m 'not lab and not sshd and not fire and not long' tests
 
-test-fire: setup ## Controllers under signals, lost terminals, full and dying disks (some need root)
+test-fire: setup programs ## Controllers under signals, lost terminals, full and dying disks (some need root)
 	@$(PYTEST) -q -n $(JOBS) --dist loadfile --durations=5 -m fire tests
 
-test-sshd: setup ## The transports against a real OpenSSH server on loopback
+test-sshd: setup programs ## The transports against a real OpenSSH server on loopback
 	@$(PYTEST) -q -n $(JOBS) --dist loadfile --durations=10 -m sshd tests
 
 # What hosts are made of is built before, not within a test: five minutes the first time, then none.

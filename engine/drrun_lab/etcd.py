@@ -1,4 +1,4 @@
-"""etcd's binaries, from Debian's packages: two lines of releases to rehearse on.
+"""etcd's binaries, from Debian's packages: two lines of releases to rehearse on, and a newer one.
 
 3.5 has `etcdutl` and restores with `--bump-revision`; 3.4 has neither, which a runbook must
 cope with. Trixie's build runs on bookworm's libc. Versions in a suite move: the newest available
@@ -16,14 +16,16 @@ from drrun_lab.cache import Recipe
 from drrun_lab.packages import Archive
 from drrun_lab.progress import Progress
 
-SUITES: Mapping[str, str] = {"3.5": "trixie", "3.4": "bookworm"}
+NEWEST = "newest"
+"""Whatever sid has: what members are upgraded to; no lab is made of it."""
+SUITES: Mapping[str, str] = {"3.5": "trixie", "3.4": "bookworm", NEWEST: "sid"}
 DEFAULT = "3.5"
 _PACKAGES = ("etcd-server", "etcd-client")
 _EDITION = "1"
 
 
 def recipe(line: str) -> Recipe:
-    """The recipe of a release line, `3.5` or `3.4`. Raises LabError for another."""
+    """The recipe of a release line, `3.5`, `3.4` or NEWEST. Raises LabError for another."""
     if line not in SUITES:
         known = ", ".join(SUITES)
         raise LabError(f"no etcd {line} for the lab", hint=f"choose one of: {known}")
@@ -36,7 +38,7 @@ def build(line: str, folder: Path, progress: Progress) -> Mapping[str, str]:
     work = folder / "work"
     progress.say(f"etcd {line}: downloading from {SUITES[line]}")
     versions = Archive(work / "apt", SUITES[line]).unpack(_PACKAGES, work / "root")
-    if not versions["etcd-server"].startswith(f"{line}."):
+    if line != NEWEST and not versions["etcd-server"].startswith(f"{line}."):
         raise LabError(f"{SUITES[line]} has etcd {versions['etcd-server']}, not {line}")
     out = folder / "root" / "usr" / "local" / "bin"
     out.mkdir(parents=True)

@@ -53,6 +53,13 @@ def prepare(spec: LabSpec, progress: Progress) -> Ingredients:
     return Ingredients(layers, versions)
 
 
+def etcd_release(line: str, progress: Progress) -> tuple[Path, str]:
+    """The folder with the programs of a release of etcd, built if need be, and its version as 3.5.30."""
+    cache = Cache(cache_folder(), progress)
+    made = cache.obtain(etcd.recipe(line), lambda folder: etcd.build(line, folder, progress))
+    return made.folder / "root/usr/local/bin", made.record["etcd-server"].partition("-")[0]
+
+
 def _with_nodes(spec: LabSpec, cache: Cache, below: Ingredients, progress: Progress) -> Ingredients:
     """Add what stands on the others: the layer of nodes over the base, and images of them all."""
     *upper, lowest = below.layers

@@ -25,7 +25,7 @@ from . import restoring
 from .faults import FAULTS, PAGE, Seen, page, said
 from .restoring import Effects, Screen
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lab, pytest.mark.faults, pytest.mark.timeout(900)]
 
 HOST = "cp2"
 STOPPING = ("stop-apiservers", "stop", HOST)
@@ -208,12 +208,9 @@ RIDDEN_OUT: Mapping[str, Callable[[Scene, str], None]] = {
     "peer-frozen": peer_frozen,
     "host-power-lost": power_lost,
 }
-LONG = pytest.mark.faults
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=() if n == "ssh-cut" else LONG) for n in RIDDEN_OUT]
-)
+@pytest.mark.parametrize("name", RIDDEN_OUT)
 def test_a_restore_gets_over_it_by_itself(scene: Scene, witness: Witness, name: str) -> None:
     """Done to a host in the midst of a stop: the run goes on to its good end, nobody has to act."""
     before = rehearsal.processes(scene.lab)
@@ -232,7 +229,6 @@ def test_a_restore_gets_over_it_by_itself(scene: Scene, witness: Witness, name: 
     witness.saw(name, words, [("restore", 0)], began=screen.began, reads=reads)
 
 
-@pytest.mark.faults
 def test_a_host_is_rebooted(scene: Scene, witness: Witness) -> None:
     """Its init ends what runs there: what that leaves is failed or lost, and never taken for done."""
     before = rehearsal.processes(scene.lab)
@@ -267,7 +263,6 @@ def _boots(processes: Mapping[str, str]) -> dict[str, str]:
 # -- controllers --------------------------------------------------------------------------------
 
 
-@pytest.mark.faults
 def test_a_killed_controller_is_resumed_from_another_directory(
     scene: Scene, witness: Witness, tmp_path: Path
 ) -> None:
@@ -292,7 +287,6 @@ def test_a_killed_controller_is_resumed_from_another_directory(
     witness.saw("controller-killed", words, ends, began=screen.began, reads=reads)
 
 
-@pytest.mark.faults
 def test_two_controllers_race(scene: Scene, witness: Witness, tmp_path: Path) -> None:
     """One works, whoever wakes up: the hosts obey the higher epoch, a stranger is refused."""
     old = scene.begin()
@@ -349,7 +343,6 @@ def lives(lab: Lab) -> dict[str, list[str]]:
     return told
 
 
-@pytest.mark.faults
 def test_a_host_without_space_before_the_run(scene: Scene, witness: Witness) -> None:
     """Found out before anything changes anywhere; once there is space, the same run is resumed."""
     with small_var_lib(scene.lab, HOST, 1024) as disk:
@@ -373,7 +366,6 @@ def test_a_host_without_space_before_the_run(scene: Scene, witness: Witness) -> 
         witness.saw("host-disk-full-before", words, ends, began=screen.began, reads=reads)
 
 
-@pytest.mark.faults
 def test_a_host_runs_out_of_space(scene: Scene, witness: Witness) -> None:
     """A command that runs keeps its exit; what needs room is not begun, and said so."""
     with small_var_lib(scene.lab, HOST, 1024) as disk:
@@ -401,7 +393,6 @@ def test_a_host_runs_out_of_space(scene: Scene, witness: Witness) -> None:
         witness.saw("host-disk-full-during", words, ends, began=screen.began, reads=reads)
 
 
-@pytest.mark.faults
 def test_the_controller_runs_out_of_space(scene: Scene, witness: Witness, tmp_path: Path) -> None:
     """What cannot be journaled is not begun; what runs on hosts is found again."""
     (tmp_path / "small").mkdir()

@@ -104,6 +104,7 @@ def _policy(lab: Lab) -> str:
     return lab.kubectl("get", "validatingwebhookconfiguration", "guard", "-o", path).stdout
 
 
+@pytest.mark.long
 def test_a_webhook_that_was_named_is_set_aside_until_somebody_answers_for_it(
     fresh: Lab, operator: Operator, tmp_path: Path
 ) -> None:

@@ -150,7 +150,6 @@ def _by_hand() -> Iterator[Mutant]:
     ):
         yield Mutant(runbook, "add", (), (stock_runbooks() / f"{runbook}.yaml").read_text() + more)
     yield Mutant("restore-cluster", "drop", ("admit-first", "admit"), _never_admitted())
-    yield Mutant("etcd-backup", "early", ("retain",), _retained_early())
 
 
 def _never_admitted() -> str:
@@ -161,16 +160,6 @@ def _never_admitted() -> str:
     book["steps"] = [
         {**s, "needs": ["all-ready"]} if s.get("needs") == ["admit"] else s for s in left
     ]
-    return yaml.safe_dump(book, sort_keys=False, default_flow_style=False, width=1000)
-
-
-def _retained_early() -> str:
-    """Old snapshots go before today's was proved; as it stands, the step is left out by its `when`."""
-    book = yaml.load((stock_runbooks() / "etcd-backup.yaml").read_text(), Loader=yaml.BaseLoader)
-    steps = {step["id"]: step for step in book["steps"]}
-    retain = {**steps.pop("retain"), "needs": ["save"], "with": {"earlier": "1"}}
-    del retain["when"]
-    book["steps"] = [steps["keys"], steps["save"], retain, {**steps["verify"], "needs": ["save"]}]
     return yaml.safe_dump(book, sort_keys=False, default_flow_style=False, width=1000)
 
 

@@ -76,6 +76,9 @@ SCENARIOS: Mapping[str, Scenario] = {
     "drill on a member: restored, booted, counted": Scenario("A14"),
     "drill on a spare: restored, booted, counted": Scenario("A14", _SPARES),
     "restart all members one by one": Scenario(),
+    "upgrade all members: 3.4 to 3.5, 3.5 to its newest": Scenario(
+        "", {"kubeadm": "refused: `kubeadm upgrade` changes the image of its etcd"}
+    ),
     "restart the control plane, one host at a time": Scenario(),
     "tell every API server of all members": Scenario(),
     "expired certificates: the cluster is dead, and back without a restore": Scenario("A10"),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 
-from drrun_lab import Lab, rehearsal
+from drrun_lab import Lab, Progress, rehearsal
+from drrun_lab.preparation import etcd_release
 from drrun_lab.waiting import until
 
 MEMBERS = ["cp1", "cp2", "cp3"]
@@ -41,6 +43,21 @@ def dies_with_its_data(lab: Lab, host: str) -> None:
     """A member's etcd is killed and its data wiped."""
     dies(lab, host)
     rehearsal.each(lab, "rm -rf /var/lib/etcd/member", [host])
+
+
+INSTALL = "install -m 0755 /root/etcd/etcd* /usr/local/bin/"
+"""What puts a release that was laid ready in the place of the one that runs."""
+
+
+def laid_ready(lab: Lab, line: str) -> str:
+    """Put another release of etcd into a folder of each member's host; return its version."""
+    programs, version = etcd_release(line, Progress())
+    for host in MEMBERS:
+        folder = lab.machine(host).root / "root/etcd"
+        folder.mkdir(exist_ok=True)
+        for program in programs.iterdir():
+            shutil.copy2(program, folder)
+    return version
 
 
 def sizes(lab: Lab) -> list[int]:

@@ -11,6 +11,7 @@ from tests.recoveries.expiry import end_in
 from tests.recoveries.states import (
     BARE,
     GONE,
+    INSTALL,
     MEMBERS,
     announces_a_dead_server,
     dies_for_good,
@@ -18,12 +19,14 @@ from tests.recoveries.states import (
     diverges,
     is_full_of_holes,
     knows_one_member,
+    laid_ready,
     runs_out_of_space,
     stops_one_by_one,
 )
 
 from drrun.errors import LabError
 from drrun_lab import Lab, rehearsal
+from drrun_lab.etcd import NEWEST
 from drrun_lab.operator import Operator
 from drrun_lab.waiting import until
 
@@ -84,6 +87,11 @@ def _ending(lab: Lab, _operator: Operator, _folder: Path) -> None:
     end_in(lab, MEMBERS, timedelta(days=9))
 
 
+def _newer_ready(lab: Lab, _operator: Operator, folder: Path) -> None:
+    """The newest release of etcd lies in a folder of each host."""
+    (folder / NEWEST).write_text(laid_ready(lab, NEWEST))
+
+
 def _must(operator: Operator, *words: str) -> None:
     done = operator.drrun(*words, "--yes", "--no-input", timeout=600)
     if done.returncode != 0:
@@ -97,12 +105,14 @@ class Scenario:
     state: str
     """In words, for the page."""
     inputs: Mapping[str, str]
-    """`{folder}` is a folder of the scenario's own on the controller."""
+    """`{folder}` is a folder of the scenario's own on the controller, `{newest}` what its file says."""
     happens: Happens = _nothing
 
     def answers(self, folder: Path) -> dict[str, str]:
         """The inputs, with the folder in them."""
-        return {name: value.format(folder=folder) for name, value in self.inputs.items()}
+        told = folder / NEWEST
+        newest = told.read_text() if told.exists() else ""
+        return {n: value.format(folder=folder, newest=newest) for n, value in self.inputs.items()}
 
 
 PENDING: Mapping[str, str] = {}
@@ -150,6 +160,11 @@ SCENARIOS: Mapping[str, Scenario] = {
         "healthy, five members", {"role.etcd": "etcd | spare", "role.leaving": "spare"}, _five
     ),
     "etcd-rolling": Scenario("healthy", {}),
+    "etcd-upgrade": Scenario(
+        "healthy; a newer release lies ready on each host",
+        {"to": "{newest}", "by": INSTALL},
+        _newer_ready,
+    ),
     "etcd-defrag": Scenario(
         "databases with 20 MB that compaction has freed",
         {"least": "1"},

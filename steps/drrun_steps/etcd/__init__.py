@@ -12,6 +12,7 @@ from drrun_steps.etcd import (
     membership,
     metrics,
     place,
+    program,
     retention,
     snapshot,
 )
@@ -28,6 +29,7 @@ from drrun_steps.etcd.retention import Retain
 from drrun_steps.etcd.ruling import VerdictStep
 from drrun_steps.etcd.save import Save
 from drrun_steps.etcd.survivor import SurvivorSave
+from drrun_steps.etcd.upgrade import Upgrade
 from drrun_steps.etcd.upkeep import Compact, Defrag, Rolling
 from drrun_steps.etcd.verify import Verify
 
@@ -57,6 +59,7 @@ STEPS: tuple[type[Step], ...] = (
     Defrag,
     Compact,
     Rolling,
+    Upgrade,
 )
 FACTS: tuple[type[Fact[Any]], ...] = (
     *live.FACTS,
@@ -68,5 +71,6 @@ FACTS: tuple[type[Fact[Any]], ...] = (
     *metrics.FACTS,
     *snapshot.FACTS,
     *place.FACTS,
+    *program.FACTS,
     *retention.FACTS,
 )

@@ -86,6 +86,18 @@ own() { ctl --endpoints="$own" --command-timeout="${WAIT:-3s}" "$@"; }
 """
 )
 
+FETCH = r"""
+fetch() {
+  if command -v curl >/dev/null; then
+    env -i PATH="$PATH" curl -sSf -m 8 --noproxy '*' ${ca:+--cacert "$ca"} ${crt:+--cert "$crt"} ${key:+--key "$key"} "$1"
+  elif command -v wget >/dev/null; then
+    env -i PATH="$PATH" wget -q -T 8 -O - --no-proxy ${ca:+--ca-certificate="$ca"} \
+      ${crt:+--certificate="$crt"} ${key:+--private-key="$key"} "$1"
+  else echo 'neither curl nor wget on this host' >&2; return 1; fi
+}
+"""
+"""After `CLIENT`: what etcd serves by plain HTTP, with the member's own certificates."""
+
 OFFLINE = r"""
 offline() {
   for t in etcdutl etcdctl; do

@@ -16,7 +16,7 @@ from itertools import pairwise
 from typing import Any, ClassVar
 
 from drrun.spi import Command, Fact, Reply
-from drrun_steps.etcd.access import MemberFact
+from drrun_steps.etcd.access import FETCH, MemberFact
 
 FSYNC, COMMIT = 10.0, 25.0
 """Milliseconds that etcd's documentation asks for."""
@@ -32,21 +32,16 @@ _COUNTED = {
 }
 _LINE = re.compile(r'^(\w+?)(?:_bucket\{.*?le="([^"]+)".*\}|\{.*\})? ([0-9.eE+-]+|\+Inf)$')
 
-_METRICS = r"""
+_METRICS = (
+    FETCH
+    + r"""
 at=$(setting listen-metrics-urls | tr ',' '\n' | head -n 1 |
   sed -e 's,//0\.0\.0\.0,//127.0.0.1,' -e 's,//\[::\],//[::1],')
-at=${at:-$own}/metrics
-said=$(
-  if command -v curl >/dev/null; then
-    env -i PATH="$PATH" curl -sSf -m 8 --noproxy '*' ${ca:+--cacert "$ca"} ${crt:+--cert "$crt"} ${key:+--key "$key"} "$at"
-  elif command -v wget >/dev/null; then
-    env -i PATH="$PATH" wget -q -T 8 -O - --no-proxy ${ca:+--ca-certificate="$ca"} \
-      ${crt:+--certificate="$crt"} ${key:+--private-key="$key"} "$at"
-  else echo 'neither curl nor wget on this host' >&2; false; fi
-) || exit
+said=$(fetch "${at:-$own}/metrics") || exit
 printf '%s\n' "$said" | grep -E "^($NAMES|process_start_time_seconds)"
 echo "now $(date +%s)"
 """
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,9 @@ KNOWN_BAD: Mapping[str, str] = {
     for patch in (0, 1, 2)
 }
 """Versions of etcd that nobody should run, and why."""
+LEAST_BEFORE: Mapping[str, str] = {"3.6": "3.5.32"}
+"""Minor version -> from which patch of the one before an upgrade is safe (etcd.io, "Upgrade etcd from
+3.5 to 3.6", as of 2026: members that were removed come back, learners count too many)."""
 KUBERNETES = "1.20.2"
 """The version of Kubernetes in the suite."""
 

@@ -7,16 +7,19 @@ Sources: etcd's maintenance page; OpenShift's defragmentation controller (recove
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from drrun.spi import (
     CHANGED,
     Demand,
     Effect,
+    Fact,
     Flag,
     Group,
     GroupStep,
     Host,
     Outputs,
+    Predicate,
     Refused,
     Repeat,
     Whole,
@@ -34,6 +37,8 @@ from drrun_steps.service.steps import restart
 from drrun_steps.service.units import unit
 
 _MIB = 1024**2
+Condition = tuple[Fact[Any], Predicate] | None
+"""What must hold on a host for a change to be made there; always, when None."""
 
 
 def whole(now: Membership) -> bool:
@@ -47,7 +52,7 @@ def whole(now: Membership) -> bool:
     )
 
 
-class _OneByOne(GroupStep):
+class OneByOne(GroupStep):
     """What upkeep shares: the order, and the proof before each turn."""
 
     service: str = "etcd"
@@ -83,7 +88,7 @@ class _OneByOne(GroupStep):
         )
 
 
-class Defrag(_OneByOne):
+class Defrag(OneByOne):
     """Defragment the members' databases, one at a time, the leader last.
 
     A member answers nobody while it is defragmented: about 5 s a gigabyte. A database that would
@@ -191,7 +196,61 @@ echo "$revision"
 )
 
 
-class Rolling(_OneByOne):
+class OneRestart(OneByOne):
+    """What a restart of all members shares: who is refused, and one member's turn."""
+
+    alone: Flag = False
+    """Whether a cluster of one may be restarted: nobody answers meanwhile."""
+
+    def checkable(self) -> bool:
+        """The instance's id says whether a member was restarted."""
+        return True
+
+    def _accept(self, group: Group) -> None:
+        if len(group.hosts) < 3 and not self.alone:
+            raise Refused(
+                f"{len(group.hosts)} members: while one is away, {quorum_of(len(group.hosts))} "
+                "must answer and do not",
+                hint="`alone: true` accepts the outage",
+            )
+
+    def _hand_over(self, host: Host, only_if: Condition = None) -> None:
+        fact = EtcdStatus(**overrides(host, self.service))
+        host.change(
+            f"hand-over-{host.name}",
+            sh(_HAND_OVER, **environment(host, self.service)),
+            sets={fact: satisfies("no leader", lambda now: now.answers and not now.leads)},
+            touches=(f"@{self.service}",),
+            only_if=only_if,
+            repeat=Repeat.SAFE,
+        )
+
+    def _restart(self, host: Host, only_if: Condition = None) -> None:
+        host.change(
+            f"restart-{host.name}",
+            restart(self.service),
+            sets={
+                ServiceInstance(self.service): CHANGED,
+                ServiceState(self.service): "running",
+                ServiceReady(self.service): True,
+            },
+            touches=(f"@{self.service}",),
+            only_if=only_if,
+            within="100s",
+            hopeless=ServiceDeadEnd(self.service),
+        )
+
+    def _prove_back(self, host: Host, must: Predicate | None = None) -> None:
+        host.require(
+            EtcdStatus(**overrides(host, self.service)),
+            must or satisfies("answering, with a leader, caught up", caught_up),
+            because="the next member's turn comes when this one carries its vote again",
+            hint=f"see `journalctl -u {unit(self.service)}` on {host.name}",
+            within="100s",
+        )
+
+
+class Rolling(OneRestart):
     """Restart the members one at a time, the leader last, after it has handed over.
 
     Each must be another instance afterwards, must answer, and must have caught up before the next
@@ -202,56 +261,19 @@ class Rolling(_OneByOne):
     effect = Effect.CHANGE
     repeat = Repeat.CHECK
 
-    alone: Flag = False
-    """Whether a cluster of one may be restarted: nobody answers meanwhile."""
     stale: Flag = False
     """Whether only members are restarted that work with other certificates than their files hold."""
 
-    def checkable(self) -> bool:
-        """The instance's id says whether a member was restarted."""
-        return True
-
     def run(self, group: Group) -> None:
         """Hand over, restart, prove; for each."""
-        if len(group.hosts) < 3 and not self.alone:
-            raise Refused(
-                f"{len(group.hosts)} members: while one is away, {quorum_of(len(group.hosts))} "
-                "must answer and do not",
-                hint="`alone: true` accepts the outage",
-            )
+        self._accept(group)
         stale = ServiceStale(self.service)
         only_if = (stale, STALE) if self.stale else None
         for host, said in self._turns(group):
-            fact = EtcdStatus(**overrides(host, self.service))
             if said.leads and len(group.hosts) > 1:
-                host.change(
-                    f"hand-over-{host.name}",
-                    sh(_HAND_OVER, **environment(host, self.service)),
-                    sets={fact: satisfies("no leader", lambda now: now.answers and not now.leads)},
-                    touches=(f"@{self.service}",),
-                    only_if=only_if,
-                    repeat=Repeat.SAFE,
-                )
-            host.change(
-                f"restart-{host.name}",
-                restart(self.service),
-                sets={
-                    ServiceInstance(self.service): CHANGED,
-                    ServiceState(self.service): "running",
-                    ServiceReady(self.service): True,
-                },
-                touches=(f"@{self.service}",),
-                only_if=only_if,
-                within="100s",
-                hopeless=ServiceDeadEnd(self.service),
-            )
-            host.require(
-                fact,
-                satisfies("answering, with a leader, caught up", caught_up),
-                because="the next member's turn comes when this one carries its vote again",
-                hint=f"see `journalctl -u {unit(self.service)}` on {host.name}",
-                within="100s",
-            )
+                self._hand_over(host, only_if)
+            self._restart(host, only_if)
+            self._prove_back(host)
             if self.stale:
                 host.require(
                     stale,

@@ -54,7 +54,7 @@ class SaveKeys(GroupStep):
     outputs = ("file", "fingerprints")
 
     fetch_to: str
-    """Where the archive goes on the controller."""
+    """Where the archive goes on the controller; empty: nothing is saved, as nobody asked for it."""
     folder: str = "/var/backups/drrun"
     """Root-only folder on the host."""
     pki: str = "/etc/kubernetes/pki"
@@ -66,6 +66,8 @@ class SaveKeys(GroupStep):
 
     def run(self, group: Group) -> Outputs:
         """Compare, pack on the first host, fetch, remove there."""
+        if not self.fetch_to:
+            return {"file": "", "fingerprints": {}}
         found = {h.name: h.read(keys_fact(h, self.pki, self.apiserver)) for h in group.hosts}
         agreed = self._agreed(group, found)
         host = group.hosts[0]

@@ -43,11 +43,15 @@ class VerifyArchive(HostStep):
     """Whether all must be there that a control plane is rebuilt from."""
     accept: Listed = ()
     """Files, as `sa.pub`, that may be others than the fingerprints say."""
+    optional: Flag = False
+    """Whether an empty `path` is no mistake: no archive was asked for, and none is proved."""
 
     def run(self, host: Host) -> Outputs:
         """One look at the file; in a dry-run on one that is yet to be made: checked at run."""
         if host.name != CONTROLLER:
             raise Refused("an archive of keys is read on the controller", hint="leave `hosts` out")
+        if not self.path and self.optional:
+            return {"fingerprints": {}, "encryption": False}
         fact = KeyArchive(self.path)
         seen: object = host.read(fact)
         if isinstance(seen, Archive):

@@ -24,13 +24,6 @@ from drrun.transport.local import LocalTransport
 from drrun.transport.ssh import SshTransport
 from drrun.values import Digest, HostName
 
-SHELLS = {
-    "dash": ("dash",),
-    "bash": ("bash",),
-    "busybox": ("busybox", "sh"),
-    "mksh": ("mksh",),
-}
-
 Jobs = Callable[..., Job]
 Lines = Callable[..., ShellLine]
 
@@ -53,15 +46,6 @@ def jobs() -> Jobs:
         return Job(run, name, epoch, script, Digest("ab" * 32), timeout=timeout)
 
     return make
-
-
-@pytest.fixture(params=SHELLS)
-def shell(request: pytest.FixtureRequest) -> tuple[str, ...]:
-    """Each shell that the agent has to work in."""
-    argv = SHELLS[request.param]
-    if shutil.which(argv[0]) is None:
-        pytest.skip(f"{argv[0]} is not installed: apt-get install {argv[0]}")
-    return argv
 
 
 @pytest.fixture

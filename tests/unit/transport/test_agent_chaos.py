@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.unit.conftest import SHELLS
 
 from .chaos import chaos
-from .conftest import SHELLS
 
 KILLS = int(os.environ.get("DRRUN_CHAOS_KILLS", "12"))
 SEED = int(os.environ.get("DRRUN_CHAOS_SEED", "0")) or random.randrange(1, 10**6)
