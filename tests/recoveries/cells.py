@@ -48,6 +48,8 @@ class Scenario:
 _PODS = {"kubeadm": "not tried on static pods yet"}
 _REBUILT = {"kubeadm": "refused: the runbook is for control planes of systemd units"}
 _SPARES = {"kubeadm": "the lab has no further nodes to join"}
+_JOINED = {"kubeadm": "a further node is kubeadm's: `kubeadm join` adds its member itself"}
+_STOPPED = {"kubeadm": "kubelet starts again whatever stops, as long as its manifest is there"}
 
 SCENARIOS: Mapping[str, Scenario] = {
     "restore all members from a snapshot": Scenario("A1"),
@@ -60,18 +62,20 @@ SCENARIOS: Mapping[str, Scenario] = {
     ),
     "restore a database of 2 GB": Scenario("", _PODS),
     "restore a cluster of a single host": Scenario("A1", _PODS),
-    "save from stopped members, restore that": Scenario("A1", _PODS),
+    "save from stopped members, restore that": Scenario("A1", _STOPPED),
     "restore one member, the others join": Scenario(),
     "a fourth API server that nobody listed": Scenario("", _SPARES),
-    "writers paused by name, resumed at all-clear": Scenario("", _PODS),
+    "writers paused by name, resumed at all-clear": Scenario(),
     "kubelets of workers, one of two away": Scenario("", _SPARES),
     "NOSPACE: compact, defragment, disarm": Scenario("A6"),
     "rescue from one live survivor of three": Scenario("A7"),
-    "rescue from one stopped survivor, two fenced": Scenario("A7", _PODS),
-    "grow the rescued member to three again": Scenario("A7", _PODS),
-    "replace a dead member by another host": Scenario("A8", _SPARES),
-    "grow from 3 to 5": Scenario("A9", _SPARES),
-    "shrink from 5 to 3": Scenario("A9", _SPARES),
+    "rescue from one stopped survivor, two fenced": Scenario("A7", _STOPPED),
+    "grow the rescued member to three again": Scenario("A7", _STOPPED),
+    "replace a dead member, repaired, by itself": Scenario("A8"),
+    "replace a dead member by another host": Scenario("A8", _JOINED),
+    "grow from 3 to 5": Scenario("A9", _JOINED),
+    "shrink from 5 to 3": Scenario("A9", _JOINED),
+    "shrink to one member, grow to three again": Scenario("A9"),
     "another tool restored: what is left over is told and mended": Scenario("A12"),
     "drill on a member: restored, booted, counted": Scenario("A14"),
     "drill on a spare: restored, booted, counted": Scenario("A14", _SPARES),
@@ -84,7 +88,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "expired certificates: the cluster is dead, and back without a restore": Scenario("A10"),
     "certificates that end soon, renewed under a writer": Scenario(),
     "three members, three snapshots: healthy, and refused": Scenario("", _PODS),
-    "a diverged member is found and rebuilt": Scenario("", _PODS),
+    "a diverged member is found and rebuilt": Scenario(),
     "keys saved apart; a host with others is refused": Scenario("", _PODS),
     "all hosts gone: rebuilt on others from keys and snapshot": Scenario("", _REBUILT),
 }

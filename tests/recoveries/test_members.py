@@ -11,7 +11,7 @@ from drrun_lab.operator import Operator
 from drrun_lab.prober import Prober
 
 from .conftest import Matrix
-from .states import dies, dies_with_its_data, urls
+from .states import MEMBERS, dies, dies_with_its_data, urls
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
@@ -52,6 +52,52 @@ def test_a_dead_member_is_replaced_by_another_host(
     fresh.ssh("cp2", "rm -f /etc/systemd/system/etcd.service.d/00-drrun-hold.conf")
     fresh.ssh("cp2", "systemctl daemon-reload; timeout 10 systemctl start etcd")
     assert "cp2" not in listed(fresh, "cp1")
+
+
+def test_a_dead_member_is_replaced_by_itself(
+    fresh: Lab, operator: Operator, matrix: Matrix
+) -> None:
+    """A8: cp2's disk was changed; it is removed and joins again, with another id, under a writer."""
+    before = {m.host: m.member for m in rehearsal.members(fresh)}
+    dies_with_its_data(fresh, "cp2")
+    with matrix.cell("replace a dead member, repaired, by itself", fresh) as remarks:
+        with Prober(fresh) as prober:
+            done = operator.drrun(
+                *("etcd-member-replace.yaml", "-e", "role.failed=cp2", "-e", "role.new=cp2"),
+                *("--yes", "--no-input"),
+                timeout=600,
+            )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert listed(fresh, "cp1") == dict.fromkeys(MEMBERS, False)
+        assert servers(fresh) == {urls(fresh, *MEMBERS)}
+        after = {m.host: m.member for m in rehearsal.members(fresh)}
+        assert [host for host in MEMBERS if after[host] != before[host]] == ["cp2"]
+        assert prober.lost() == []
+        remarks.append(f"0 acknowledged writes lost, longest gap {prober.gap():.1f} s")
+
+
+def test_three_become_one_and_three_again(fresh: Lab, operator: Operator, matrix: Matrix) -> None:
+    """A9: two members leave and join again one by one under a writer that loses nothing."""
+    with matrix.cell("shrink to one member, grow to three again", fresh) as remarks:
+        with Prober(fresh) as prober:
+            less = operator.drrun(
+                *("etcd-shrink.yaml", "-e", "role.leaving=cp2 | cp3", "--yes", "--no-input"),
+                timeout=600,
+            )
+            assert less.returncode == 0, less.stdout + less.stderr
+            assert listed(fresh, "cp1") == {"cp1": False}
+            assert servers(fresh) == {urls(fresh, "cp1")}
+            more = operator.drrun(
+                *("etcd-grow.yaml", "-e", "role.etcd=cp1", "-e", "role.new=cp2 | cp3"),
+                *("--yes", "--no-input"),
+                timeout=600,
+            )
+            assert more.returncode == 0, more.stdout + more.stderr
+        assert listed(fresh, "cp1") == dict.fromkeys(MEMBERS, False)
+        assert servers(fresh) == {urls(fresh, *MEMBERS)}
+        assert rehearsal.disagreement(rehearsal.members(fresh)) == ""
+        assert prober.lost() == []
+        remarks.append(f"0 acknowledged writes lost, longest gap {prober.gap():.1f} s")
 
 
 def test_a_member_that_answers_is_not_replaced(fresh: Lab, operator: Operator) -> None:
