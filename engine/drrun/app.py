@@ -187,6 +187,7 @@ class App:
             version=__version__,
             argv=tuple(argv),
             sealed=sealed.digest if sealed is not None else "",
+            approved=sealed.approved if sealed is not None else (),
         )
         try:
             recorder = self._recorder(plan, journal)

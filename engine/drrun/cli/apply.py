@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,11 +16,14 @@ from drrun.cli.options import InventoryPath, Look
 from drrun.cli.prompt import TerminalPrompt
 from drrun.cli.run import masked
 from drrun.cli.terminal import terminal
+from drrun.cli.window import proved
 from drrun.cli.wiring import engine
-from drrun.errors import Refused
+from drrun.errors import Refused, UsageError
 from drrun.execute.decide import Finish
+from drrun.execute.sealed import Sealed
 from drrun.report import drift, dry, reviewing
 from drrun.sealing import review
+from drrun.store.approvals import counted
 from drrun.store.plan_file import read_plan
 
 
@@ -31,6 +35,9 @@ def apply(
     inventory: InventoryPath = None,
     dry_run: Annotated[bool, Parameter(name=["--dry-run", "-n"])] = False,
     stage: bool = False,
+    rehearsed: str = "",
+    approvals: int = 0,
+    signers: Path | None = None,
     forks: int = 16,
     yes: Annotated[bool, Parameter(name=["--yes", "-y"])] = False,
     confirm: str = "",
@@ -46,6 +53,10 @@ def apply(
         dry_run: Only compare: say whether the plan would be applied, change nothing.
         stage: Only the steps up to the first safe point: proves a restore beside the live data.
             The run rests there; `drrun resume` goes on.
+        rehearsed: Refused unless this runbook, as it stands now, was run to its good end within that
+            time, as 90d, on whatever cluster; only runs that are kept here count.
+        approvals: By how many people it must have been approved (`drrun plan approve`); with --signers.
+        signers: Whose key is whose: a file as ALLOWED SIGNERS of ssh-keygen(1) describes it.
         forks: How many units may run at once.
         yes: Agree to what the plan destroys.
         confirm: Agree, by the inventory's name: refused when it is another one.
@@ -56,13 +67,14 @@ def apply(
     prompt = TerminalPrompt(allowed=not no_input)
     app = engine(prompt)
     app.forks = forks
-    sealed = read_plan(plan)
+    sealed = _approved(plan, read_plan(plan), approvals, signers)
     if app.store.folder(sealed.run).exists():
         raise Refused(
             f"{plan} was applied already: it is the run {sealed.run}",
             hint=f"`drrun status {sealed.run}` shows it; to do it again, seal a new plan",
         )
     found = review(app, sealed, runbook=runbook, inventory=inventory)
+    proved(app, found.plan, rehearsed)
     told = [*reviewing.head(sealed, datetime.now(UTC)), *drift.moved_lines(found.comparison.moved)]
     record = reviewing.comparison_document(sealed, found.comparison)
     if dry_run:
@@ -83,3 +95,21 @@ def apply(
         return app.start(found.plan, words, sealed, only)
 
     return drive(app, screen, found.plan, act)
+
+
+def _approved(path: Path, sealed: Sealed, needed: int, signers: Path | None) -> Sealed:
+    """The plan with those who approved it, proved. Raises Refused where they are too few, UsageError."""
+    if signers is None:
+        if needed:
+            raise UsageError(
+                "--approvals goes with --signers: whose key is whose, this has to be told"
+            )
+        return sealed
+    found = counted(path, sealed.digest, signers)
+    if len(found.names) < needed:
+        raise Refused(
+            f"{path} was approved by {', '.join(found.names) or 'nobody'}, and {needed} must have"
+            + "".join(f"\n  does not count: {other}" for other in found.others),
+            hint=f"drrun plan approve {path} --key ~/.ssh/id_ed25519",
+        )
+    return dataclasses.replace(sealed, approved=found.names)

@@ -34,6 +34,17 @@ class Look:
 
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """What must be so before a run is begun."""
+
+    window: str = ""
+    """When what is behind the safe point may begin, as 22:00-02:00 in UTC: not unless it is then open for as long as that took in earlier runs, undo included. Once begun, nothing stops it."""
+    rehearsed: str = ""
+    """Refused unless this runbook, as it stands now, was run to its good end within that time, as 90d, on whatever cluster; only runs that are kept here count."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Absent:
     """Hosts that a run goes on without."""
 

@@ -13,7 +13,7 @@ from drrun.app import App
 from drrun.cli.consent import consent, staged
 from drrun.cli.detach import detached
 from drrun.cli.driving import drive
-from drrun.cli.options import Absent, InventoryPath, Look, answers, find_inventory
+from drrun.cli.options import Absent, Admission, InventoryPath, Look, answers, find_inventory
 from drrun.cli.prompt import TerminalPrompt
 from drrun.cli.terminal import Terminal, terminal
 from drrun.cli.verbs import VERBS
@@ -41,13 +41,13 @@ def run(
     out: Path | None = None,
     limit: Annotated[list[str] | None, Parameter(name=["--limit", "-l"])] = None,
     stage: bool = False,
-    window: str = "",
     from_: Annotated[str, Parameter(name="--from")] = "",
     forks: int = 16,
     yes: Annotated[bool, Parameter(name=["--yes", "-y"])] = False,
     confirm: str = "",
     no_input: Annotated[bool, Parameter(name="--no-input")] = False,
     detach: bool = False,
+    admission: Admission = Admission(),  # noqa: B008 - frozen
     absent: Absent = Absent(),  # noqa: B008 - frozen
     look: Look = Look(),  # noqa: B008 - frozen
 ) -> int:
@@ -63,14 +63,13 @@ def run(
         limit: Only these hosts (an expression over hosts and groups). Repeatable.
         stage: Only the steps up to the first safe point: proves a restore beside the live data.
             The run rests there; `drrun resume` goes on.
-        window: When what is behind the safe point may begin, as 22:00-02:00 in UTC: not unless it is then
-            open for as long as that took in earlier runs, undo included. Once begun, nothing stops it.
         from_: Begin with this step. What the steps before it would have proved is not proved.
         forks: How many units may run at once.
         yes: Agree to what the runbook destroys.
         confirm: Agree, by the inventory's name: refused when it is another one.
         no_input: Never ask; what needs a person waits (exit 6).
         detach: Go on in the background once it is under way; `drrun watch` follows it.
+        admission: What must be so before it is begun.
         absent: Hosts that the run goes without.
         look: How it is shown.
     """
@@ -78,11 +77,9 @@ def run(
     prompt = TerminalPrompt(allowed=not no_input)
     app = engine(prompt)
     app.forks = forks
-    _go_together(
-        out=out, dry_run=dry_run or offline, begin=from_, stage=stage, detach=detach, window=window
-    )
+    _go_together(out, admission, dry=dry_run or offline, begin=from_, stage=stage, detach=detach)
     plan = _plan(app, runbook, inventory, extra, limit, begin=from_, absent=absent)
-    plan = windowed(app, plan, window)
+    plan = windowed(app, plan, admission)
     if dry_run or offline:
         forecast = app.forecast(plan, offline=offline)
         sealed: Sealed | None = None
@@ -106,15 +103,15 @@ def run(
 
 
 def _go_together(
-    *, out: Path | None, dry_run: bool, begin: str, stage: bool, detach: bool, window: str
+    out: Path | None, admission: Admission, *, dry: bool, begin: str, stage: bool, detach: bool
 ) -> None:
     """Raise UsageError for options that contradict each other."""
-    if out is not None and window:
+    if out is not None and admission.window:
         raise UsageError(
             "--window does not go with --out: a sealed plan says what is done, not when",
             hint="run it with --window from the runbook, or see to the hour of `drrun apply` yourself",
         )
-    if out is not None and not dry_run:
+    if out is not None and not dry:
         raise UsageError("--out goes with --dry-run: a plan is sealed, not run", hint="add -n")
     if out is not None and begin:
         raise UsageError(

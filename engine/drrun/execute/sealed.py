@@ -66,6 +66,8 @@ class Sealed:
     forecast: Forecast
     digest: Digest = NOT_YET
     """The seal; known when it was written or read."""
+    approved: tuple[str, ...] = ()
+    """Whose approvals were proved before it is applied; never in the file."""
 
     @property
     def run(self) -> RunId:

@@ -31,6 +31,8 @@ class RunStarted:
     argv: tuple[str, ...] = ()
     sealed: str = ""
     """The seal of the plan that was applied; empty when none was."""
+    approved: tuple[str, ...] = ()
+    """Whose approvals of that plan were proved before it was applied."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

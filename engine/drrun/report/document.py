@@ -41,6 +41,7 @@ def whole(story: Story) -> dict[str, Json]:
         "operator": started.operator if started is not None else "",
         "controller": started.controller if started is not None else "",
         "argv": list(started.argv) if started is not None else [],
+        **({"approved": list(started.approved)} if started and started.approved else {}),
         "plan_digest": story.plan.digest,
         "runbook_digest": story.plan.runbook_digest,
         "chain_head": story.head,

@@ -25,6 +25,8 @@ def suite(story: Story, outputs: Outputs) -> str:
     properties = ET.SubElement(root, "properties")
     for name, value in (("run", story.plan.run), ("status", story.status), ("chain", story.head)):
         ET.SubElement(properties, "property", name=name, value=value)
+    for name in story.started.approved if story.started is not None else ():
+        ET.SubElement(properties, "property", name="approved-by", value=_xml(name))
     for _, event in story.absent:
         value = _xml(f"{event.host}: {event.words}")
         ET.SubElement(properties, "property", name="to-be-readmitted", value=value)

@@ -73,6 +73,7 @@ def facts(story: Story) -> list[list[str]]:
         ["inventory", plan.inventory_name],
         ["began", story.began.strftime("%Y-%m-%d %H:%M:%S UTC") if story.began else ""],
         ["operator", f"{started.operator}@{started.controller}" if started is not None else ""],
+        *([["approved by", ", ".join(started.approved)]] if started and started.approved else []),
         ["drrun", started.version if started is not None else ""],
         ["plan", plan.digest],
         ["controllers", str(len(story.attached))],

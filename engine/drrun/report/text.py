@@ -39,7 +39,9 @@ def status_line(story: Story) -> str:
         gone = fold(event.host for _, event in story.absent)
         mark, word = "!", f"{word}, but for {gone}"
     took = f" in {span(story.seconds)}" if story.finished is not None else ""
-    return f"{mark} {story.plan.name} {word}{took} · {story.plan.run} · {story.plan.inventory_name}"
+    names = story.started.approved if story.started is not None else ()
+    by = f" · approved by {safe(', '.join(names))}" if names else ""
+    return f"{mark} {story.plan.name} {word}{took} · {story.plan.run} · {story.plan.inventory_name}{by}"
 
 
 def phases(story: Story) -> list[str]:
