@@ -226,8 +226,10 @@ class Renew(_Certificates):
             )
 
     def _revived(self, due: Sequence[Certificate]) -> Sequence[str]:
-        """What may answer again, everywhere, when certificates that have expired are renewed."""
-        return [f"@{service}" for service in self.services if any(one.expired for one in due)]
+        """What may answer again, or come up, everywhere, when certificates that expired are renewed."""
+        if not any(one.expired for one in due):
+            return []
+        return [f"{of}{service}" for service in self.services for of in ("@", "@up:")]
 
     def _authorities(self, host: Host, found: Sequence[Certificate]) -> None:
         ending = [one for one in found if one.authority and one.ending]

@@ -49,8 +49,8 @@ class ServiceReady(Fact[bool]):
     service: str
 
     def about(self) -> tuple[str, ...]:
-        """The service on this host."""
-        return (f"service:{self.service}",)
+        """The service on this host, and what may bring up one that waits for its peers."""
+        return (f"service:{self.service}", f"@up:{self.service}")
 
     def ask(self) -> Command:
         """The unit's properties."""

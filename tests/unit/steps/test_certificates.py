@@ -25,6 +25,7 @@ from drrun_steps.service.certificates import (
     ServiceCertificates,
     ServiceStale,
 )
+from drrun_steps.service.facts import ServiceReady
 
 AUTHORITIES = Authorities.new()
 SERVICES = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet")
@@ -228,10 +229,17 @@ def test_the_old_ones_are_kept_before_they_are_renewed() -> None:
 
 
 def test_what_expired_may_answer_again() -> None:
-    """A dry-run must not believe that a member stays silent which comes back with its certificate."""
+    """A dry-run must not believe that a member stays silent which comes back with its certificate.
+
+    Nor that one stays unready which systemd starts again and again, or which waits for its peers.
+    """
     host = _host((dataclasses.replace(OLD, expired=True), CA), (NEW, CA))
     Renew().run(host)
-    assert "@etcd" in host.changes[1].touches
+    assert {"@etcd", "@up:etcd"} <= set(host.changes[1].touches)
+    assert set(ServiceReady("etcd").about()) & set(host.changes[1].touches)
+    healthy = _host((OLD, CA), (NEW, CA))
+    Renew().run(healthy)
+    assert healthy.changes[1].touches == ("certificates",)
 
 
 @pytest.mark.parametrize(
