@@ -63,6 +63,19 @@ GUARD = {
             "spec": {"ports": [{"port": 443}]},
         },
         {
+            "apiVersion": "apiregistration.k8s.io/v1",
+            "kind": "APIService",
+            "metadata": {"name": "v1.guard.example"},
+            "spec": {
+                "group": "guard.example",
+                "version": "v1",
+                "service": {"namespace": "guard", "name": "web"},
+                "insecureSkipTLSVerify": True,
+                "groupPriorityMinimum": 100,
+                "versionPriority": 100,
+            },
+        },
+        {
             "apiVersion": "admissionregistration.k8s.io/v1",
             "kind": "ValidatingWebhookConfiguration",
             "metadata": {"name": "guard"},
@@ -86,7 +99,7 @@ GUARD = {
         },
     ],
 }
-"""A webhook that guards pods, and whose Service nobody answers for."""
+"""A webhook that guards pods, and an API, behind a Service that nobody answers for."""
 ANSWERS = {
     "apiVersion": "v1",
     "kind": "Endpoints",
@@ -126,3 +139,4 @@ def test_a_webhook_that_was_named_is_set_aside_until_somebody_answers_for_it(
     )
     assert json.loads(kept.stdout)["webhooks"][0]["failurePolicy"] == "Fail"
     assert "nothing guards there" in screen.told
+    assert "nobody answers for the API v1.guard.example (guard/web)" in screen.told

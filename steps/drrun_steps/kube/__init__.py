@@ -4,6 +4,7 @@ from typing import Any
 
 from drrun.spi import Fact, Step
 from drrun_steps.kube import archive, certificates, facts, gone, keys, origin, strays
+from drrun_steps.kube.aggregated import KubeAggregatedLost
 from drrun_steps.kube.announced import KubeAnnounced
 from drrun_steps.kube.certificates import Prove, Renew
 from drrun_steps.kube.fingerprints import Fingerprints
@@ -53,6 +54,7 @@ FACTS: tuple[type[Fact[Any]], ...] = (
     *origin.FACTS,
     *certificates.FACTS,
     KubeWebhooks,
+    KubeAggregatedLost,
     *strays.FACTS,
     SnapshotManifest,
     *keys.FACTS,

@@ -36,6 +36,7 @@ from drrun.spi import (
     step_done,
 )
 from drrun_steps.fields import Listed
+from drrun_steps.kube.aggregated import KubeAggregatedLost
 from drrun_steps.kube.facts import KUBECTL
 from drrun_steps.service.facts import ServiceState
 
@@ -182,6 +183,8 @@ def _all(policy: str, keys: Sequence[str]) -> Predicate:
 class Webhooks(_Webhooks):
     """Tell which webhooks refuse what they guard; set those aside that the operator names.
 
+    Aggregated APIs that nobody answers for are told as well.
+
     Each with `failurePolicy: Fail` whose Service has no ready endpoint is told; only configurations in
     `ignore` are set to Ignore, whole objects kept in /var/lib/drrun/webhooks/RUN on the host. Undo puts
     them back; `kube.webhooks.restore` does when their pods are there.
@@ -211,6 +214,7 @@ class Webhooks(_Webhooks):
         known = not isinstance(found, NotKnown)
         if known:
             self._tell(host, found)
+            self._tell_aggregated(host)
         else:
             host.note("which webhooks block the way back is told when the API server answers")
         if not self.ignore:
@@ -247,6 +251,14 @@ class Webhooks(_Webhooks):
                     f"{one.key} refuses what it guards: {one.service} has no ready endpoint; where "
                     f"that keeps its own pods away, it can be set aside: {one.configuration}"
                 )
+
+    def _tell_aggregated(self, host: Host) -> None:
+        lost: Any = host.read(KubeAggregatedLost(self.kubeconfig, self.server, self.tls_name))
+        for api in () if isinstance(lost, NotKnown) else lost:
+            host.note(
+                f"nobody answers for the API {api}: until somebody does, no namespace is deleted, nothing "
+                "is collected, and clients wait; if it is gone for good, delete its APIService"
+            )
 
     def undo(self, host: Host, done: Done) -> None:
         """Back to Fail, where this step changed it."""

@@ -7,6 +7,7 @@ from tests.unit.steps.recorded_answers import said
 
 from drrun.spi import Done, DoneChange, Json, NotKnown, Refused, StepFailed
 from drrun.testing import FakeHost
+from drrun_steps.kube.aggregated import KubeAggregatedLost
 from drrun_steps.kube.webhooks import KubeWebhooks, RestoreWebhooks, Webhook, Webhooks
 
 KIND = "ValidatingWebhookConfiguration"
@@ -18,7 +19,7 @@ BACK = Webhook(KIND, "guard", "pods.guard.io", "Ignore", "guard/web", ready=True
 
 def host(*found: Webhook) -> FakeHost:
     """An API server that has these."""
-    return FakeHost("cp1", {KubeWebhooks(): found})
+    return FakeHost("cp1", {KubeWebhooks(): found, KubeAggregatedLost(): ()})
 
 
 def test_a_webhook_whose_service_has_no_endpoint_blocks() -> None:
@@ -34,6 +35,21 @@ def test_a_webhook_whose_service_has_no_endpoint_blocks() -> None:
     assert KubeWebhooks().parse(said("")) == ()
     with pytest.raises(StepFailed, match="tells no webhooks"):
         KubeWebhooks().parse(said("", code=3, err="connection refused"))
+
+
+def test_an_api_that_nobody_answers_for_is_told() -> None:
+    """Aggregated ones alone have a Service; what is not told is an error, not an empty list."""
+    told = (
+        "v1beta1.metrics.k8s.io|kube-system/metrics\nv1.other.io|other/web\n== ready\nother/web\n"
+    )
+    lost = KubeAggregatedLost().parse(said(told))
+    assert lost == ("v1beta1.metrics.k8s.io (kube-system/metrics)",)
+    assert KubeAggregatedLost().parse(said("== ready\n")) == ()
+    with pytest.raises(StepFailed, match="tells no APIs"):
+        KubeAggregatedLost().parse(said("", code=3, err="connection refused"))
+    asked = FakeHost("cp1", {KubeWebhooks(): (), KubeAggregatedLost(): lost})
+    assert Webhooks().run(asked) == {"ignored": []}
+    assert "nobody answers for the API v1beta1.metrics.k8s.io" in asked.notes[0]
 
 
 def test_what_blocks_is_told_and_left_as_it_is() -> None:
