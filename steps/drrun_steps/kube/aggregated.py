@@ -13,12 +13,16 @@ from typing import ClassVar
 from drrun.spi import Command, Fact, Reply, StepFailed, sh
 from drrun_steps.kube.facts import KUBECTL
 
-_LIST = r"""
-api get apiservices.apiregistration.k8s.io -o go-template='{{range .items}}{{$m := .metadata}}{{
-  with .spec.service}}{{$m.name}}|{{.namespace}}/{{.name}}{{"\n"}}{{end}}{{end}}' || exit 3
+ENDPOINTS = r"""
 echo '== ready'
 api get endpoints --all-namespaces -o go-template='{{range .items}}{{$m := .metadata}}{{range .subsets
 }}{{if .addresses}}{{$m.namespace}}/{{$m.name}}{{"\n"}}{{end}}{{end}}{{end}}' || exit 3
+"""
+"""Services that have a ready endpoint, as NAMESPACE/NAME, behind a line `== ready`."""
+
+_LIST = r"""
+api get apiservices.apiregistration.k8s.io -o go-template='{{range .items}}{{$m := .metadata}}{{
+  with .spec.service}}{{$m.name}}|{{.namespace}}/{{.name}}{{"\n"}}{{end}}{{end}}' || exit 3
 """
 
 
@@ -38,7 +42,7 @@ class KubeAggregatedLost(Fact[tuple[str, ...]]):
     def ask(self) -> Command:
         """Two lists, of names alone."""
         named = {"CONFIG": self.kubeconfig, "SERVER": self.server, "TLS_NAME": self.tls_name}
-        return sh(KUBECTL + _LIST, **named)
+        return sh(KUBECTL + _LIST + ENDPOINTS, **named)
 
     def parse(self, reply: Reply) -> tuple[str, ...]:
         """In the API's order. Raises StepFailed when it does not tell."""

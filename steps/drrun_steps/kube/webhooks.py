@@ -36,7 +36,7 @@ from drrun.spi import (
     step_done,
 )
 from drrun_steps.fields import Listed
-from drrun_steps.kube.aggregated import KubeAggregatedLost
+from drrun_steps.kube.aggregated import ENDPOINTS, KubeAggregatedLost
 from drrun_steps.kube.facts import KUBECTL
 from drrun_steps.service.facts import ServiceState
 
@@ -55,9 +55,6 @@ _LIST = r"""
 hooks=$(hooks) || exit 3
 [ -n "$hooks" ] || exit 0
 printf '%s\n' "$hooks"
-echo '== ready'
-api get endpoints --all-namespaces -o go-template='{{range .items}}{{$m := .metadata}}{{range .subsets
-}}{{if .addresses}}{{$m.namespace}}/{{$m.name}}{{"\n"}}{{end}}{{end}}{{end}}' || exit 3
 """
 
 _SET = r"""
@@ -120,7 +117,7 @@ class KubeWebhooks(Fact[tuple[Webhook, ...]]):
 
     def ask(self) -> Command:
         """Two lists, of names alone."""
-        return _api(self, _HOOKS + _LIST)
+        return _api(self, _HOOKS + _LIST + ENDPOINTS)
 
     def parse(self, reply: Reply) -> tuple[Webhook, ...]:
         """In the API's order. Raises StepFailed when it does not tell."""
