@@ -34,6 +34,7 @@ from drrun_steps.etcd.restore import Install, Prepare, Same
 from drrun_steps.etcd.retention import Retain
 from drrun_steps.etcd.save import Save
 from drrun_steps.etcd.survivor import SurvivorSave
+from drrun_steps.etcd.upgrade import Upgrade
 from drrun_steps.etcd.upkeep import Defrag, Rolling
 from drrun_steps.kube.install_keys import InstallKeys
 from drrun_steps.kube.masterleases import PruneMasterLeases
@@ -67,6 +68,7 @@ CARRIERS: tuple[Step, ...] = (
     Join(endpoints=(), initial_cluster="c"),
     Aside(),
     Rolling(),
+    Upgrade(to="3.5.16", by="true"),
     Defrag(),
     InstallKeys(archive="a", fingerprints={}),
     Retain(),
@@ -155,10 +157,11 @@ def _by_hand() -> Iterator[Mutant]:
 def _never_admitted() -> str:
     """Both steps gone that let clients in; one of them alone would do for some of the rules."""
     book = yaml.load(RESTORE.read_text(), Loader=yaml.BaseLoader)
-    gone = {"admit-first", "admit"}
-    left = [step for step in book["steps"] if step["id"] not in gone]
+    instead = {"admit-first": "webhooks", "admit": "all-ready"}
+    left = [step for step in book["steps"] if step["id"] not in instead]
     book["steps"] = [
-        {**s, "needs": ["all-ready"]} if s.get("needs") == ["admit"] else s for s in left
+        {**s, "needs": [instead[s["needs"][0]]]} if s.get("needs", [""])[0] in instead else s
+        for s in left
     ]
     return yaml.safe_dump(book, sort_keys=False, default_flow_style=False, width=1000)
 

@@ -21,7 +21,7 @@ from drrun_steps.etcd.corrupt import CorruptProve
 from drrun_steps.etcd.drill import Drill
 from drrun_steps.etcd.gates import Consistent, Disarm, ProveDown
 from drrun_steps.etcd.measure import Measure, Remeasure
-from drrun_steps.etcd.member import Join, Members, Remove, Tell
+from drrun_steps.etcd.member import Join, Members, Remove
 from drrun_steps.etcd.preflight import Preflight
 from drrun_steps.etcd.replay import Replay
 from drrun_steps.etcd.restore import Install, Prepare, Same
@@ -29,6 +29,7 @@ from drrun_steps.etcd.retention import Retain
 from drrun_steps.etcd.ruling import VerdictStep
 from drrun_steps.etcd.save import Save
 from drrun_steps.etcd.survivor import SurvivorSave
+from drrun_steps.etcd.tell import Tell
 from drrun_steps.etcd.upgrade import Upgrade
 from drrun_steps.etcd.upkeep import Compact, Defrag, Rolling
 from drrun_steps.etcd.verify import Verify

@@ -18,7 +18,6 @@ from drrun.spi import (
     Group,
     GroupStep,
     Host,
-    HostStep,
     Outputs,
     Refused,
     Repeat,
@@ -356,40 +355,3 @@ class Members(_Members):
         hosts = group.role(expression) if expression else ()
         found = (now.at(host.address, host.name) for host in hosts)
         return frozenset(member.id for member in found if member)
-
-
-class Tell(HostStep):
-    """Write the members as they are into this host's settings of etcd.
-
-    A member that runs does not read them; whoever restores or rebuilds it later does.
-    """
-
-    uses = "etcd.member.tell"
-    effect = Effect.CHANGE
-    repeat = Repeat.SAFE
-
-    initial_cluster: str
-    """The members, `name=peer URL`, from etcd.member.join."""
-    service: str = "etcd"
-    """etcd's unit."""
-
-    def run(self, host: Host) -> None:
-        """One flag, where the unit's files say it."""
-        fact = cluster_flag(self.service)
-        told = host.read(fact)
-        if len(told) == 1 and set(told[0].split(",")) == set(self.initial_cluster.split(",")):
-            return
-        host.change(
-            "set",
-            set_flag(fact, self.initial_cluster, host.run),
-            sets={fact: (self.initial_cluster,)},
-            touches=(f"unit:{self.service}",),
-            repeat=Repeat.SAFE,
-        )
-
-    def undo(self, host: Host, done: Done) -> None:
-        """Put the file back."""
-        fact = cluster_flag(self.service)
-        if done.did("set", host.name):
-            before = done.before(fact)
-            host.change("put-back", put_back(fact, host.run), sets={fact: before})

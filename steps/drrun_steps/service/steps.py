@@ -331,5 +331,5 @@ def stop_unit(host: Host, service: str, grace: float, name: str = "stop") -> Non
         touches=(f"@{service}",),
         repeat=Repeat.SAFE,
         timeout=f"{math.ceil(grace) + 30}s",
-        within="20s",
+        within="60s",  # a loaded host's container runtime was seen to take longer than 20 s
     )

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from typing import Literal
+
+import pytest
 
 from drrun.execute.forecast import Overlay
 from drrun.spi import Reply
+from drrun.testing import FakeHost
 from drrun.values import HostName, NotKnown
-from drrun_steps.etcd.config import Config
+from drrun_steps.etcd.config import Config, cluster_flag
 from drrun_steps.etcd.live import Member
 from drrun_steps.etcd.membership import (
     EtcdSeat,
@@ -18,6 +22,9 @@ from drrun_steps.etcd.membership import (
     membership_of,
     quorum_of,
 )
+from drrun_steps.etcd.program import EtcdProgram, Program
+from drrun_steps.etcd.tell import Tell
+from drrun_steps.service.facts import ServiceState
 
 
 def member(number: int, *, learner: bool = False, name: str | None = None) -> Member:
@@ -156,3 +163,28 @@ def test_a_restore_deals_all_seats_anew_and_a_change_of_another_member_none() ->
         known, value = overlay.get(host, fact)
         assert known
         assert isinstance(value, NotKnown)
+
+
+@pytest.mark.parametrize(
+    ("by", "state", "changes"),
+    [
+        ("unit", "running", ["set"]),
+        ("pod", "stopped", ["set"]),
+        ("pod", "running", []),
+    ],
+)
+def test_no_manifest_of_a_member_that_runs_is_written(
+    by: Literal["unit", "pod"], state: str, changes: list[str]
+) -> None:
+    """Kubelet would restart it, and with it every other member that is told at the same time."""
+    host = FakeHost(
+        "cp1",
+        {
+            cluster_flag("etcd"): ("m1=https://10.0.0.1:2380",),
+            EtcdProgram(): Program(by, "etcd"),
+            ServiceState("etcd"): state,
+        },
+    )
+    Tell(initial_cluster="m1=https://10.0.0.1:2380,m2=https://10.0.0.2:2380").run(host)
+    assert host.change_names == changes
+    assert [("it is left as it is" in note) for note in host.notes] == [True] * (not changes)
