@@ -65,6 +65,10 @@ class Tally:
         return ", ".join(f"{name} {number}" for name, number in self.figures.items())
 
 
+EMPTY = "renders empty"
+"""How a step ends whose template gives nothing, in drrun's words."""
+
+
 def judged(forecast: Forecast, events: Sequence[Event], registry: Registry) -> Tally:
     """Hold a run against its forecast."""
     tally = Tally(grades={str(g): n for g, n in forecast.coverage().items()})
@@ -236,6 +240,8 @@ def _ends(
         elif was.refused and end.outcome not in BAD:
             yield f"{unit.id} was to be refused ({was.refused}), and ended as {end.outcome}"
         elif end.outcome in BAD and not (was.refused or was.unknown or was.unchecked):
+            if EMPTY in end.why and any(_has_hole(change.command) for change in was.changes):
+                continue  # that only a run gives this value was told, and it gave none
             yield f"{unit.id} was to be done, and ended as {end.outcome}: {end.why}"
         elif was.grade is not Grade.UNKNOWN and end.outcome is Outcome.SKIPPED and not was.skipped:
             yield f"{unit.id} was to be done, and was skipped"

@@ -8,6 +8,8 @@ from collections.abc import Callable
 import pytest
 from tests.truth.compare import judged
 from tests.truth.foretold import Foretold
+from tests.truth.generate import REGISTRY as TRUTH
+from tests.truth.generate import Generated
 from tests.unit.engine.conftest import REGISTRY, Bench, compiled
 
 from drrun.execute.asking import Remembering
@@ -96,6 +98,37 @@ def test_a_unit_that_nobody_told_of_is_a_lie() -> None:
     tally = judged(short, bench.journal.events(), REGISTRY)
     assert tally.kept == tally.predicted - 1
     assert "nobody told of a@h1: set on h1" in tally.lies
+
+
+EMPTIED = """
+drrun: 1
+name: emptied
+title: A value that only a run gives, and gives as nothing
+inputs: {given: {type: string, default: c}}
+roles: {members: {min: 1}, pair: {min: 1}}
+steps:
+  - {id: bare, hosts: members, uses: truth.bare, with: {to: k2, value: a}}
+  - {id: a, hosts: members, uses: world.set, with: {key: k0, to: v}}
+  - id: b
+    hosts: members
+    uses: truth.maybe
+    with: {key: k1, to: k1, is_: a, value: "{{ steps.a.on[host.name].was }}"}
+"""
+
+
+def test_a_slot_that_a_run_leaves_empty_was_told_and_a_value_was_not() -> None:
+    """What a step gives, only a run can tell; that it gives nothing ends the step that needs it."""
+    empty = {host: dict.fromkeys(("k0", "k1", "k2"), "") for host in ("h1", "h2", "h3")}
+    generated = Generated(EMPTIED, "a", empty)
+    plan, world = generated.plan(), generated.inhabited()
+    hosts = Hosts(plan, WorldTransport(world))
+    forecast = Dry(plan, TRUTH, Remembering(hosts)).forecast()
+    bench = Bench(plan, world, registry=TRUTH)
+    assert "renders empty" in bench.drive().why
+    events = bench.journal.events()
+    assert judged(forecast, events, TRUTH).lies == []
+    sure = altered(forecast, "b@h1", but(command=OTHER, digest=digest(OTHER)))
+    assert any("b@h1 was to be done" in lie for lie in judged(sure, events, TRUTH).lies)
 
 
 def test_a_unit_that_was_to_be_done_and_was_skipped_is_a_lie() -> None:
