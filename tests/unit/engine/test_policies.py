@@ -122,6 +122,7 @@ def test_every_stock_step_type_is_judged() -> None:
         "etcd.member.remove",
         "etcd.member.join",
         "etcd.rolling_restart",
+        "etcd.upgrade",
         "kube.etcd_servers",
     }
     assert {s.uses for s in specs if s.authors_word} == {"command", "script"}

@@ -16,6 +16,7 @@ from drrun_steps.etcd.config import Config
 from drrun_steps.etcd.disk import DataDir
 from drrun_steps.etcd.live import Agreement, Member, Members, Status
 from drrun_steps.etcd.membership import Membership
+from drrun_steps.etcd.program import Program
 
 INVENTORY = """
 drrun_inventory: 1
@@ -55,6 +56,7 @@ def _said(host: HostName, fact: Fact[Any]) -> object:
         "etcd.config": config,
         "etcd.status": Status(answers=True, leads=host == "cp1", revision=5, has_leader=True),
         "etcd.agreement": Agreement(hashes=("a", "a", "a")),
+        "etcd.program": Program("unit", "/usr/bin/etcd", "3.5.16"),
         "etcd.seat": "absent",
         "etcd.data": DataDir("empty"),
         "service.state": "stopped" if spare else "running",
