@@ -47,6 +47,7 @@ SNAPSHOTS = (
     '      digest: "{{ steps.verify.outputs.sha256 }}"\n      members',
     f'      digest: "{"0" * 64}"\n      members',
 )
+pytestmark = pytest.mark.xdist_group("rules")  # what breaks them is looked for once, in one process
 OF_ONE: dict[str, Any] = {"members": {}, "digest": "ab", "token": "t", "bump": 1}
 CARRIERS: tuple[Step, ...] = (
     Install(**OF_ONE),
@@ -254,6 +255,7 @@ def test_a_broken_rule_is_refused_at_lint_dry_run_and_run(
         "backup-drill": snapshot,
         "rebuild-control-plane": (*snapshot, "-e", f"keys={folder / 'snapshot.db'}"),
         "etcd-grow": ("-e", "role.new=spare"),
+        "etcd-upgrade": ("-e", "to=3.5.30", "-e", "by=true"),
     }.get(mutant.runbook, ())
     words = ("mutant.yaml", "-i", "inventory.yaml", *given)
 
