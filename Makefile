@@ -75,7 +75,7 @@ ifdef ROOT
 endif
 
 test-unit: setup programs ## House rules, unit and property tests: no root, no sshd, no lab
-	@$(PYTEST) -q -n $(JOBS) --dist loadgroup --durations=10 -m 'not lab and not sshd and not fire and not long' tests
+	@$(PYTEST) -q -n $(JOBS) --dist loadfile --durations=10 -m 'not lab and not sshd and not fire and not long' tests
 
 test-fire: setup programs ## Controllers under signals, lost terminals, full and dying disks (some need root)
 	@$(PYTEST) -q -n $(JOBS) --dist loadfile --durations=5 -m fire tests

@@ -36,6 +36,7 @@ class Registry:
         self._points = {point.name: point for point in found}
         self._modules: dict[str, tuple[dict[str, type[Step]], dict[str, type[Fact[Any]]]]] = {}
         self._specs: dict[str, StepSpec] = {}
+        self._sources: dict[str, str] = {}
 
     def _module(self, name: str) -> tuple[dict[str, type[Step]], dict[str, type[Fact[Any]]]]:
         prefix = name.partition(".")[0]
@@ -61,8 +62,12 @@ class Registry:
         return self._specs[uses]
 
     def _source(self, name: str) -> str:
-        dist = self._points[name.partition(".")[0]].dist
-        return f"{dist.name} {dist.version}" if dist is not None else "not installed"
+        prefix = name.partition(".")[0]
+        if prefix not in self._sources:  # each look parses the distribution's metadata again
+            dist = self._points[prefix].dist
+            said = f"{dist.name} {dist.version}" if dist is not None else "not installed"
+            self._sources[prefix] = said
+        return self._sources[prefix]
 
     def fact(self, name: str) -> FactSpec | None:
         """The spec of a fact, or None."""

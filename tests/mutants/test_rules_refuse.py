@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.mutants.mutate import Mutant, mutants
+from tests.mutants.mutate import Mutant, dumped, mutants
 
 from drrun.app import App
 from drrun.cli.main import run
@@ -47,7 +47,6 @@ SNAPSHOTS = (
     '      digest: "{{ steps.verify.outputs.sha256 }}"\n      members',
     f'      digest: "{"0" * 64}"\n      members',
 )
-pytestmark = pytest.mark.xdist_group("rules")  # what breaks them is looked for once, in one process
 OF_ONE: dict[str, Any] = {"members": {}, "digest": "ab", "token": "t", "bump": 1}
 CARRIERS: tuple[Step, ...] = (
     Install(**OF_ONE),
@@ -157,14 +156,14 @@ def _by_hand() -> Iterator[Mutant]:
 
 def _never_admitted() -> str:
     """Both steps gone that let clients in; one of them alone would do for some of the rules."""
-    book = yaml.load(RESTORE.read_text(), Loader=yaml.BaseLoader)
+    book = yaml.load(RESTORE.read_text(), Loader=yaml.CBaseLoader)
     instead = {"admit-first": "webhooks", "admit": "all-ready"}
     left = [step for step in book["steps"] if step["id"] not in instead]
     book["steps"] = [
         {**s, "needs": [instead[s["needs"][0]]]} if s.get("needs", [""])[0] in instead else s
         for s in left
     ]
-    return yaml.safe_dump(book, sort_keys=False, default_flow_style=False, width=1000)
+    return dumped(book)
 
 
 def _all_mutants() -> Iterator[Mutant]:
@@ -180,11 +179,15 @@ def _seldom(mutant: Mutant) -> bool:
     return not (apart and mutant.runbook == "etcd-quorum-rescue")
 
 
+@cache
+def _app() -> App:
+    return App(Nobody(), registry=Registry())
+
+
 def refusals(text: str) -> list[Diagnostic]:
     """What rules say of a runbook, on any inventory."""
-    app = App(Nobody(), registry=Registry())
     try:
-        app.lint(load_runbook(Path("mutant.yaml"), text))
+        _app().lint(load_runbook(Path("mutant.yaml"), text))
     except AuthorError as error:
         return [d for d in error.diagnostics if isinstance(d, Diagnostic) and d.code == "rule"]
     return []
