@@ -12,16 +12,16 @@ from cyclopts import Parameter
 
 from drrun.cli.consent import consent, staged
 from drrun.cli.driving import drive
-from drrun.cli.options import InventoryPath, Look
+from drrun.cli.options import Admission, InventoryPath, Look
 from drrun.cli.prompt import TerminalPrompt
 from drrun.cli.run import masked
 from drrun.cli.terminal import terminal
-from drrun.cli.window import proved
+from drrun.cli.window import admitted, windowed
 from drrun.cli.wiring import engine
 from drrun.errors import Refused, UsageError
 from drrun.execute.decide import Finish
 from drrun.execute.sealed import Sealed
-from drrun.report import drift, dry, reviewing
+from drrun.report import drift, dry, region, reviewing
 from drrun.sealing import review
 from drrun.store.approvals import counted
 from drrun.store.plan_file import read_plan
@@ -35,13 +35,13 @@ def apply(
     inventory: InventoryPath = None,
     dry_run: Annotated[bool, Parameter(name=["--dry-run", "-n"])] = False,
     stage: bool = False,
-    rehearsed: str = "",
     approvals: int = 0,
     signers: Path | None = None,
     forks: int = 16,
     yes: Annotated[bool, Parameter(name=["--yes", "-y"])] = False,
     confirm: str = "",
     no_input: Annotated[bool, Parameter(name="--no-input")] = False,
+    admission: Admission = Admission(),  # noqa: B008 - frozen
     look: Look = Look(),  # noqa: B008 - frozen
 ) -> int:
     """Run a sealed plan: the hosts are asked again, and what moved refuses it or is told.
@@ -53,14 +53,13 @@ def apply(
         dry_run: Only compare: say whether the plan would be applied, change nothing.
         stage: Only the steps up to the first safe point: proves a restore beside the live data.
             The run rests there; `drrun resume` goes on.
-        rehearsed: Refused unless this runbook, as it stands now, was run to its good end within that
-            time, as 90d, on whatever cluster; only runs that are kept here count.
         approvals: By how many people it must have been approved (`drrun plan approve`); with --signers.
         signers: Whose key is whose: a file as ALLOWED SIGNERS of ssh-keygen(1) describes it.
         forks: How many units may run at once.
         yes: Agree to what the plan destroys.
         confirm: Agree, by the inventory's name: refused when it is another one.
         no_input: Never ask; what needs a person waits (exit 6).
+        admission: What must be so before it is begun.
         look: How it is shown.
     """
     screen = terminal(look)
@@ -74,8 +73,9 @@ def apply(
             hint=f"`drrun status {sealed.run}` shows it; to do it again, seal a new plan",
         )
     found = review(app, sealed, runbook=runbook, inventory=inventory)
-    proved(app, found.plan, rehearsed)
+    agreed = windowed(app, found.plan, admission)
     told = [*reviewing.head(sealed, datetime.now(UTC)), *drift.moved_lines(found.comparison.moved)]
+    told += region.planned(agreed)
     record = reviewing.comparison_document(sealed, found.comparison)
     if dry_run:
         if screen.json:
@@ -85,16 +85,18 @@ def apply(
         return 0
     if not screen.json:
         screen.warn("\n".join(told))
-    only = staged(found.plan, stage=stage)
-    consent(found.plan, prompt, screen, yes=yes, confirm=confirm, only=only)
-    words = masked(sys.argv[1:], found.plan)
+    only = staged(agreed, stage=stage)
+    if not stage:
+        admitted(agreed, screen, app.clock.now())
+    consent(agreed, prompt, screen, yes=yes, confirm=confirm, only=only)
+    words = masked(sys.argv[1:], agreed)
 
     def act() -> Finish:
         if screen.json:
             screen.give(record)
-        return app.start(found.plan, words, sealed, only)
+        return app.start(agreed, words, sealed, only)
 
-    return drive(app, screen, found.plan, act)
+    return drive(app, screen, agreed, act)
 
 
 def _approved(path: Path, sealed: Sealed, needed: int, signers: Path | None) -> Sealed:

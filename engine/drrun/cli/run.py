@@ -109,7 +109,7 @@ def _go_together(
     if out is not None and admission.window:
         raise UsageError(
             "--window does not go with --out: a sealed plan says what is done, not when",
-            hint="run it with --window from the runbook, or see to the hour of `drrun apply` yourself",
+            hint="the hour is asked when it is applied: drrun apply PLAN --window 22:00-02:00",
         )
     if out is not None and not dry:
         raise UsageError("--out goes with --dry-run: a plan is sealed, not run", hint="add -n")

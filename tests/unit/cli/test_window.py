@@ -61,3 +61,20 @@ def test_what_is_no_window_or_cannot_be_kept_is_usage(desk: Desk, words: tuple[s
     """Exit 2, nothing begun."""
     assert desk("staged.yaml", *words).code == 2
     assert not desk.world.effects
+
+
+def test_a_sealed_plan_rests_outside_its_window_and_is_applied_within(desk: Desk) -> None:
+    """The plan says what is done; when it may begin is asked of `drrun apply`, staging left out."""
+    assert desk("staged.yaml", "-n", "--out", "plan.drrun").code == 0
+    closed, window = hours(2, 4), hours(-1, 4)
+    told = desk("apply", "plan.drrun", "-n", "--window", window)
+    assert f"window {window} UTC: how long it takes is not known" in told.out
+    said = desk("apply", "plan.drrun", "--window", closed, "--yes", "-q")
+    assert said.code == 5
+    assert f"the window {closed} UTC is closed" in said.err
+    assert {key for _, key, _ in desk.world.effects} == {"spare"}
+    assert desk("resume", "--yes", "-q").code == 5
+    desk.world.effects.clear()
+    assert desk("staged.yaml", "-n", "--out", "other.drrun").code == 0
+    assert desk("apply", "other.drrun", "--window", window, "--yes", "-q").code in {0, 7}
+    assert len(desk.world.effects) > 1
