@@ -45,7 +45,6 @@ class Scenario:
     """Layout -> why it is not run there."""
 
 
-_PODS = {"kubeadm": "not tried on static pods yet"}
 _REBUILT = {"kubeadm": "refused: the runbook is for control planes of systemd units"}
 _SPARES = {"kubeadm": "the lab has no further nodes to join"}
 _JOINED = {"kubeadm": "a further node is kubeadm's: `kubeadm join` adds its member itself"}
@@ -60,8 +59,8 @@ SCENARIOS: Mapping[str, Scenario] = {
     "restore where the hosts' own commands run everything": Scenario(
         "", {"kubeadm": "a layout of its own: no kubelet runs it"}
     ),
-    "restore a database of 2 GB": Scenario("", _PODS),
-    "restore a cluster of a single host": Scenario("A1", _PODS),
+    "restore a database of 2 GB": Scenario(),
+    "restore a cluster of a single host": Scenario("A1"),
     "save from stopped members, restore that": Scenario("A1", _STOPPED),
     "restore one member, the others join": Scenario(),
     "a fourth API server that nobody listed": Scenario("", _SPARES),
@@ -87,9 +86,9 @@ SCENARIOS: Mapping[str, Scenario] = {
     "tell every API server of all members": Scenario(),
     "expired certificates: the cluster is dead, and back without a restore": Scenario("A10"),
     "certificates that end soon, renewed under a writer": Scenario(),
-    "three members, three snapshots: healthy, and refused": Scenario("", _PODS),
+    "three members, three snapshots: healthy, and refused": Scenario(),
     "a diverged member is found and rebuilt": Scenario(),
-    "keys saved apart; a host with others is refused": Scenario("", _PODS),
+    "keys saved apart; a host with others is refused": Scenario(),
     "all hosts gone: rebuilt on others from keys and snapshot": Scenario("", _REBUILT),
 }
 

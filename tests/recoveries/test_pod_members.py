@@ -14,6 +14,7 @@ from drrun_lab.waiting import until
 
 from .conftest import Matrix
 from .states import MEMBERS, healthy, put, saved, urls
+from .test_corrupt import refused_by_the_gate
 from .test_everyone import words
 from .test_lost_pods import RUINED
 from .test_quorum import listed
@@ -128,6 +129,21 @@ def test_the_member_that_differs_is_found_and_rebuilt(
         only = pods.ssh("cp2", f"{rehearsal.ETCDCTL} get /only/cp2 --keys-only").stdout
         assert only.strip() == ""
         remarks.append("the wrong host was refused by name")
+
+
+def test_members_restored_from_different_snapshots_are_healthy_and_refused(
+    pods: Lab, operator: Operator, matrix: Matrix, tmp_path: Path
+) -> None:
+    """Health is not consistency: etcdctl calls all three pods healthy, etcd.consistent refuses them."""
+    snapshots = {}
+    for host in MEMBERS:
+        put(pods, f"/only/{host}")
+        snapshots[host] = saved(pods, host)
+    with matrix.cell("three members, three snapshots: healthy, and refused", pods) as remarks:
+        _restored_by_hand(pods, snapshots)
+        refused_by_the_gate(operator, tmp_path, writers=True)
+        assert healthy(pods)
+        remarks.append("`endpoint health` says healthy three times")
 
 
 PUPPET = """

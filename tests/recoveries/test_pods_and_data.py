@@ -14,6 +14,7 @@ from drrun_lab.waiting import until
 from .conftest import Matrix
 from .states import MEMBERS
 from .test_drill import drilled
+from .test_rebuild import backed_up, kept_apart, others_refused
 from .test_restore import restore, told_to_a_watch
 from .test_static_pods import MANIFESTS, PODS, lives
 
@@ -132,3 +133,17 @@ def test_a_backup_is_restored_and_counted_beside_live_pods(
         assert lives(pods, *PODS) == before
         assert each(pods, MANIFESTS, MEMBERS) == manifests
         assert rehearsal.disagreement(rehearsal.members(pods)) == ""
+
+
+def test_keys_are_saved_apart_and_others_are_refused(
+    pods: Lab, operator: Operator, matrix: Matrix, tmp_path: Path
+) -> None:
+    """No key is in a plan, a journal or a report; a host with another sa.key is refused before a stop."""
+    with matrix.cell("keys saved apart; a host with others is refused", pods) as remarks:
+        backup = backed_up(operator, tmp_path)
+        kept_apart(pods, tmp_path)
+        before, manifests = lives(pods, *PODS), each(pods, MANIFESTS, MEMBERS)
+        others_refused(pods, operator, backup)
+        assert lives(pods, *PODS) == before
+        assert each(pods, MANIFESTS, MEMBERS) == manifests
+        remarks.append("by file, before any stop; no key in plan, journal or report")

@@ -46,14 +46,18 @@ def _booted(request: pytest.FixtureRequest) -> Iterator[Lab]:
 
 @pytest.fixture(name="backup")
 def _backup(fresh: Lab, operator: Operator, tmp_path: Path) -> tuple[str, ...]:
+    return backed_up(operator, tmp_path)
+
+
+def backed_up(operator: Operator, folder: Path) -> tuple[str, ...]:
     """A snapshot with its manifest, and the archive of keys, as the words of a restore name them."""
-    files = ("-e", f"to={tmp_path}/snapshot.db", "-e", f"keys_to={tmp_path}/keys.tar")
-    plan = ("--dry-run", "--out", str(tmp_path / "state" / "plan.drrun"))
-    (tmp_path / "state").mkdir()
+    files = ("-e", f"to={folder}/snapshot.db", "-e", f"keys_to={folder}/keys.tar")
+    plan = ("--dry-run", "--out", str(folder / "state" / "plan.drrun"))
+    (folder / "state").mkdir()
     for words in (plan, ("--yes", "--no-input")):
         done = operator.drrun("etcd-backup.yaml", *files, *words)
         assert done.returncode == 0, done.stdout + done.stderr
-    return ("-e", f"snapshot={tmp_path}/snapshot.db")
+    return ("-e", f"snapshot={folder}/snapshot.db")
 
 
 def secrets(archive: Path) -> list[bytes]:
@@ -74,32 +78,42 @@ def test_keys_are_saved_apart_and_others_are_refused(
 ) -> None:
     """No key is in a plan, a journal or a report; a host with another sa.key is refused before a stop."""
     with matrix.cell("keys saved apart; a host with others is refused", fresh) as remarks:
-        private = secrets(tmp_path / "keys.tar")
-        assert len(private) == 5
-        assert (tmp_path / "keys.tar").stat().st_mode & 0o777 == 0o600
-        kept = [path for path in (tmp_path / "state").rglob("*") if path.is_file()]
-        assert kept
-        assert not [p for p in kept for key in private if key in p.read_bytes()]
-        manifest = json.loads((tmp_path / "snapshot.db.json").read_text())
-        uid = fresh.kubectl("get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}")
-        assert manifest["cluster_uid"] == uid.stdout
-        said = fresh.ssh("cp1", f"sha256sum <{PKI}/sa.pub; ls /var/backups/drrun").stdout.split()
-        assert manifest["keys"]["sa.pub"] == said[0]
-        assert not [name for name in said[1:] if "keys" in name]
-        other = f"openssl ecparam -name prime256v1 -genkey -noout >{PKI}/sa.key"
-        rehearsal.each(fresh, other, ["cp2"])
+        kept_apart(fresh, tmp_path)
         before = rehearsal.processes(fresh)
-        words = ("restore-cluster.yaml", *backup, "-e", "accept_loss=1000")
-        refused = operator.drrun(*words, "--yes", "--no-input")
-        told = refused.stdout + refused.stderr
-        assert refused.returncode == 5, told
-        assert "cp2: not what the snapshot's manifest says: sa.pub" in told
-        assert "accept_keys=sa.pub" in told
+        others_refused(fresh, operator, backup)
         assert rehearsal.processes(fresh) == before
-        assert not [e for e in operator.journal(operator.newest()) if e.type == "change.intended"]
-        accepted = operator.drrun(*words, "-e", "accept_keys=sa.pub", "--dry-run")
-        assert accepted.returncode == 0, accepted.stdout + accepted.stderr
         remarks.append("by file, before any stop; no key in plan, journal or report")
+
+
+def kept_apart(lab: Lab, folder: Path) -> None:
+    """Five private keys are in the archive and nowhere else; the manifest names whose they are."""
+    private = secrets(folder / "keys.tar")
+    assert len(private) == 5
+    assert (folder / "keys.tar").stat().st_mode & 0o777 == 0o600
+    kept = [path for path in (folder / "state").rglob("*") if path.is_file()]
+    assert kept
+    assert not [p for p in kept for key in private if key in p.read_bytes()]
+    manifest = json.loads((folder / "snapshot.db.json").read_text())
+    uid = lab.kubectl("get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}")
+    assert manifest["cluster_uid"] == uid.stdout
+    said = lab.ssh("cp1", f"sha256sum <{PKI}/sa.pub; ls /var/backups/drrun").stdout.split()
+    assert manifest["keys"]["sa.pub"] == said[0]
+    assert not [name for name in said[1:] if "keys" in name]
+
+
+def others_refused(lab: Lab, operator: Operator, backup: tuple[str, ...]) -> None:
+    """cp2 gets another sa.key: a restore is refused for it before any change, or takes it by name."""
+    other = f"openssl ecparam -name prime256v1 -genkey -noout >{PKI}/sa.key"
+    rehearsal.each(lab, other, ["cp2"])
+    words = ("restore-cluster.yaml", *backup, "-e", "accept_loss=1000")
+    refused = operator.drrun(*words, "--yes", "--no-input")
+    told = refused.stdout + refused.stderr
+    assert refused.returncode == 5, told
+    assert "cp2: not what the snapshot's manifest says: sa.pub" in told
+    assert "accept_keys=sa.pub" in told
+    assert not [e for e in operator.journal(operator.newest()) if e.type == "change.intended"]
+    accepted = operator.drrun(*words, "-e", "accept_keys=sa.pub", "--dry-run")
+    assert accepted.returncode == 0, accepted.stdout + accepted.stderr
 
 
 def rebuild(operator: Operator, folder: Path, *words: str) -> tuple[int, str]:

@@ -12,16 +12,28 @@ from .conftest import Matrix
 from .states import DEAD, announced, announces_a_dead_server
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+ATTACHED = """
+apiVersion: storage.k8s.io/v1
+kind: VolumeAttachment
+metadata: {name: left-over}
+spec: {attacher: nobody.example, nodeName: gone, source: {persistentVolumeName: lost}}
+"""
 CELL = "another tool restored: what is left over is told and mended"
 
 
 def reconcile(lab: Lab, operator: Operator) -> str:
-    """A dead API server is announced; afterwards it is not, and all that live are."""
+    """A dead API server is announced; afterwards it is not, and all that live are.
+
+    A volume that is attached to a Node that is gone is told: controllers detach it.
+    """
     announces_a_dead_server(lab)
     assert DEAD in announced(lab)
+    made = lab.kubectl("apply", "-f", "-", stdin=ATTACHED)
+    assert made.returncode == 0, made.stderr
     done = operator.drrun("post-restore-reconcile.yaml", "--yes", "--no-input", timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     assert announced(lab) == {host.address for host in lab.layout.members}
+    assert "will detach left-over (lost on gone)" in done.stdout
     return done.stdout + done.stderr
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from drrun_lab import Lab, LabSpec, Progress, rehearsal
-from drrun_lab.layout import EtcdLine
+from drrun_lab.layout import EtcdLine, Supervision
 from drrun_lab.operator import Operator
 
 from .conftest import Matrix
@@ -18,14 +20,19 @@ from .states import announced, announces_a_dead_server
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
 
-@pytest.fixture(name="single", params=["3.5", "3.4"])
+KINDS: list[tuple[Supervision, EtcdLine]] = [
+    *product(get_args(Supervision), get_args(EtcdLine)),
+]
+
+
+@pytest.fixture(name="single", params=KINDS, ids="-".join)
 def _single(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """One host with all of a control plane, and a load balancer."""
     if os.geteuid() != 0:
         pytest.skip("booting hosts needs root")
-    line: EtcdLine = request.param
-    name = f"single{line.replace('.', '')}"
-    lab = Lab.up(name, LabSpec(etcd=line, hosts=1), progress=Progress())
+    layout, line = request.param
+    spec = LabSpec(etcd=line, hosts=1, layout=layout)
+    lab = Lab.up(f"single-{layout}-{line.replace('.', '')}", spec, progress=Progress())
     yield lab
     lab.down()
 

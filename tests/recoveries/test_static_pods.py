@@ -55,12 +55,13 @@ def test_a_restore_brings_back_what_the_snapshot_holds(
     of etcd, as kubeadm leaves them: those in the member's container are used (H14).
     """
     with matrix.cell("restore all members from a snapshot", kubeadm) as remarks:
-        seconds = _restored(kubeadm, operator, tmp_path / "snapshot.db")
+        seconds = restored(kubeadm, operator, tmp_path / "snapshot.db")
         remarks.append(f"20 objects of the snapshot, none of 10 later ones; outage {seconds:.1f} s")
         remarks.append(BY_HAND)
 
 
-def _restored(lab: Lab, operator: Operator, snapshot: Path) -> float:
+def restored(lab: Lab, operator: Operator, snapshot: Path) -> float:
+    """Back up, predict, restore, prove; the outage in seconds."""
     before = rehearsal.write_objects(lab, "before", 20)
     hosts = [host.name for host in lab.layout.members]
     old = rehearsal.members(lab)[0].cluster

@@ -16,6 +16,7 @@ from drrun_steps.kube.masterleases import KubeMasterLeases, PruneMasterLeases
 from drrun_steps.kube.moved import Moved
 from drrun_steps.kube.nodes import KubeNodes
 from drrun_steps.kube.origin import Fits, ReadOrigin
+from drrun_steps.kube.orphans import KubeOrphans
 from drrun_steps.kube.save_keys import SaveKeys
 from drrun_steps.kube.servers import EtcdServers
 from drrun_steps.kube.steps import KubeProveDown, LeaseMoves, ReadSecret, ReadyStep
@@ -55,6 +56,7 @@ FACTS: tuple[type[Fact[Any]], ...] = (
     *certificates.FACTS,
     KubeWebhooks,
     KubeAggregatedLost,
+    KubeOrphans,
     *strays.FACTS,
     SnapshotManifest,
     *keys.FACTS,

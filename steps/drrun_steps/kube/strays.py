@@ -27,6 +27,7 @@ from drrun.spi import (
     sh,
 )
 from drrun_steps.kube.facts import KUBECTL
+from drrun_steps.kube.orphans import KubeOrphans, told
 
 _NODES = r"""
 api get nodes -o go-template='{{range .items}}{{.metadata.name}}|{{range .status.conditions
@@ -140,14 +141,18 @@ class _Nodes(GroupStep):
 
 
 class MissingNodes(_Nodes):
-    """Tell which Nodes are not ready, and which hosts have no Node. Nothing is deleted or refused."""
+    """Tell which Nodes are not ready, and which hosts have no Node. Nothing is deleted or refused.
+
+    Pods and attachments of Nodes that are not there are told as well: controllers delete and detach them.
+    """
 
     uses = "kube.nodes.missing"
     outputs = ("not_ready", "missing")
 
     def run(self, group: Group) -> Outputs:
         """By name, or by an address of the Node."""
-        nodes: Any = group.role(self.api)[0].read(KubeAllNodes(self.kubeconfig))
+        api = group.role(self.api)[0]
+        nodes: Any = api.read(KubeAllNodes(self.kubeconfig))
         if isinstance(nodes, NotKnown):
             group.note("Nodes of the restored cluster are told when its API server answers")
             return {"not_ready": nodes, "missing": nodes}
@@ -164,6 +169,8 @@ class MissingNodes(_Nodes):
                 f"not ready: {', '.join(late)}: controllers move their pods elsewhere after five "
                 "minutes; one whose machine is gone is to be deleted by you"
             )
+        for line in told(api.read(KubeOrphans(self.kubeconfig))):
+            group.note(line)
         return {"not_ready": late, "missing": missing if nodes else []}
 
 

@@ -38,6 +38,7 @@ from drrun.spi import (
 from drrun_steps.fields import Listed
 from drrun_steps.kube.aggregated import ENDPOINTS, KubeAggregatedLost
 from drrun_steps.kube.facts import KUBECTL
+from drrun_steps.kube.orphans import KubeOrphans, told
 from drrun_steps.service.facts import ServiceState
 
 WEBHOOKS = "@kube-webhooks"
@@ -180,7 +181,8 @@ def _all(policy: str, keys: Sequence[str]) -> Predicate:
 class Webhooks(_Webhooks):
     """Tell which webhooks refuse what they guard; set those aside that the operator names.
 
-    Aggregated APIs that nobody answers for are told as well.
+    Aggregated APIs that nobody answers for are told as well, and what controllers will delete or detach
+    as soon as they start: this stands where they have not.
 
     Each with `failurePolicy: Fail` whose Service has no ready endpoint is told; only configurations in
     `ignore` are set to Ignore, whole objects kept in /var/lib/drrun/webhooks/RUN on the host. Undo puts
@@ -211,7 +213,7 @@ class Webhooks(_Webhooks):
         known = not isinstance(found, NotKnown)
         if known:
             self._tell(host, found)
-            self._tell_aggregated(host)
+            self._tell_others(host)
         else:
             host.note("which webhooks block the way back is told when the API server answers")
         if not self.ignore:
@@ -249,13 +251,16 @@ class Webhooks(_Webhooks):
                     f"that keeps its own pods away, it can be set aside: {one.configuration}"
                 )
 
-    def _tell_aggregated(self, host: Host) -> None:
-        lost: Any = host.read(KubeAggregatedLost(self.kubeconfig, self.server, self.tls_name))
+    def _tell_others(self, host: Host) -> None:
+        asked = (self.kubeconfig, self.server, self.tls_name)
+        lost: Any = host.read(KubeAggregatedLost(*asked))
         for api in () if isinstance(lost, NotKnown) else lost:
             host.note(
                 f"nobody answers for the API {api}: until somebody does, no namespace is deleted, nothing "
                 "is collected, and clients wait; if it is gone for good, delete its APIService"
             )
+        for line in told(host.read(KubeOrphans(*asked))):
+            host.note(line)
 
     def undo(self, host: Host, done: Done) -> None:
         """Back to Fail, where this step changed it."""

@@ -7,6 +7,7 @@ from tests.unit.steps.recorded_answers import said
 
 from drrun.spi import NotKnown, Refused, StepFailed
 from drrun.testing import FakeGroup, FakeHost
+from drrun_steps.kube.orphans import KubeOrphans, Orphans
 from drrun_steps.kube.strays import (
     KubeAllNodes,
     KubePods,
@@ -40,16 +41,17 @@ def test_nodes_are_told_with_readiness_and_addresses() -> None:
 def test_who_is_missing_and_who_is_not_ready_is_told() -> None:
     """By name or by address; nothing is refused: whether a machine is gone only its owner knows."""
     nodes = (Node("cp1", ready=True), Node("ip-4", ready=False, addresses=("10.0.0.4",)))
-    api = FakeHost("cp1", {KubeAllNodes(): nodes})
+    api = FakeHost("cp1", {KubeAllNodes(): nodes, KubeOrphans(): Orphans(pods=("default/lost",))})
     told = group(api, api, FakeHost("w1", address="10.0.0.4"), FakeHost("w2"))
     assert MissingNodes().run(told) == {"not_ready": ["ip-4"], "missing": ["w2"]}
     assert "no Node: w2" in told.notes[0]
     assert "not ready: ip-4" in told.notes[1]
+    assert "controllers will delete default/lost" in told.notes[2]
 
 
 def test_a_cluster_without_nodes_misses_none() -> None:
     """A control plane of units alone has no kubelet."""
-    api = FakeHost("cp1", {KubeAllNodes(): ()})
+    api = FakeHost("cp1", {KubeAllNodes(): (), KubeOrphans(): Orphans()})
     told = group(api, api)
     assert MissingNodes().run(told) == {"not_ready": [], "missing": []}
     assert told.notes == []

@@ -8,6 +8,7 @@ from tests.unit.steps.recorded_answers import said
 from drrun.spi import Done, DoneChange, Json, NotKnown, Refused, StepFailed
 from drrun.testing import FakeHost
 from drrun_steps.kube.aggregated import KubeAggregatedLost
+from drrun_steps.kube.orphans import KubeOrphans, Orphans
 from drrun_steps.kube.webhooks import KubeWebhooks, RestoreWebhooks, Webhook, Webhooks
 
 KIND = "ValidatingWebhookConfiguration"
@@ -19,7 +20,7 @@ BACK = Webhook(KIND, "guard", "pods.guard.io", "Ignore", "guard/web", ready=True
 
 def host(*found: Webhook) -> FakeHost:
     """An API server that has these."""
-    return FakeHost("cp1", {KubeWebhooks(): found, KubeAggregatedLost(): ()})
+    return FakeHost("cp1", {KubeWebhooks(): found, KubeAggregatedLost(): (), KubeOrphans(): Orphans()})
 
 
 def test_a_webhook_whose_service_has_no_endpoint_blocks() -> None:
@@ -47,7 +48,7 @@ def test_an_api_that_nobody_answers_for_is_told() -> None:
     assert KubeAggregatedLost().parse(said("== ready\n")) == ()
     with pytest.raises(StepFailed, match="tells no APIs"):
         KubeAggregatedLost().parse(said("", code=3, err="connection refused"))
-    asked = FakeHost("cp1", {KubeWebhooks(): (), KubeAggregatedLost(): lost})
+    asked = FakeHost("cp1", {KubeWebhooks(): (), KubeAggregatedLost(): lost, KubeOrphans(): Orphans()})
     assert Webhooks().run(asked) == {"ignored": []}
     assert "nobody answers for the API v1beta1.metrics.k8s.io" in asked.notes[0]
 
