@@ -61,7 +61,7 @@ test: setup ## Every test: lint, house, unit, property, sshd, then the lab's (ro
 # the next boot: its tests start one of their own, on loopback.
 programs:
 ifdef ROOT
-	@missing=; for pair in busybox:busybox mksh:mksh sudo:sudo sshd:openssh-server; do \
+	@missing=; for pair in busybox:busybox mksh:mksh sudo:sudo sshd:openssh-server nft:nftables iptables:iptables; do \
 	  PATH=$$PATH:/usr/sbin:/sbin command -v $${pair%%:*} >/dev/null || missing="$$missing $${pair#*:}"; \
 	done; [ -n "$$missing" ] || exit 0; \
 	echo "installing what the tests use:$$missing"; \

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from drrun_lab.waiting import until
 _FILLER = ".filler"
 _SLOW = 4 << 20
 """Bytes that are filled by writing: file systems keep books on large allocations."""
+_OFTEN = 0.02
+"""Seconds between two looks at a disk that is kept full."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,24 @@ class SmallDisk:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+    @contextmanager
+    def kept_full(self) -> Iterator[None]:
+        """Leave no byte while the block lasts: an etcd that ends gives back what it had laid by."""
+        over = threading.Event()
+
+        def go() -> None:
+            while not over.wait(_OFTEN):
+                self.fill()
+
+        self.fill()
+        filling = threading.Thread(target=go, name="filling", daemon=True)
+        filling.start()
+        try:
+            yield
+        finally:
+            over.set()
+            filling.join()
 
     def clear(self) -> None:
         """Give back what `fill` took. Idempotent."""

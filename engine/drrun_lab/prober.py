@@ -1,4 +1,4 @@
-"""A client that keeps writing through the load balancer: how long nobody could is the outage.
+"""A client that keeps writing: how long nobody could is the outage.
 
 Rule 1: the time of an outage is what a client saw, not what drrun says.
 """
@@ -45,6 +45,8 @@ class Prober:
     """Writes a ConfigMap again and again while its block lasts."""
 
     lab: Lab
+    address: str = ""
+    """Whom it asks; the load balancer when empty."""
     writes: list[Write] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -105,7 +107,7 @@ class Prober:
     def _write(self, context: ssl.SSLContext, now: datetime) -> str:
         """The acknowledged object's name, or nothing. A line of its own, as a new client's is."""
         line = http.client.HTTPSConnection(
-            self.lab.haproxy_address, 6443, timeout=_PATIENCE, context=context
+            self.address or self.lab.haproxy_address, 6443, timeout=_PATIENCE, context=context
         )
         meta = {"generateName": "prober-", "labels": {"prober": "true"}}
         body = {"metadata": meta, "data": {"at": now.isoformat()}}

@@ -371,9 +371,9 @@ def test_a_host_runs_out_of_space(scene: Scene, witness: Witness) -> None:
     with small_var_lib(scene.lab, HOST, 1024) as disk:
         screen = scene.begin()
         run = scene.midst(screen)
-        disk.fill()
-        assert scene.stopping(run), "the disk was full too late to be in the midst"
-        code = screen.end()
+        with disk.kept_full():
+            assert scene.stopping(run), "the disk was full too late to be in the midst"
+            code = screen.end()
         assert code == 1, screen.told
         ended = [
             event.body["code"]

@@ -39,7 +39,7 @@ def lost_and_restored(lab: Lab, operator: Operator, folder: Path) -> float:
     inputs = ("restore-cluster.yaml", "-e", f"snapshot={snapshot}", "-e", "accept_unreadable=cp3")
     forecast = operator.drrun(*inputs, "--dry-run", "--output", "json")
     assert forecast.returncode == 0, forecast.stdout + forecast.stderr
-    with Prober(lab) as prober:
+    with Prober(lab) as prober, Prober(lab, lab.layout.host("cp1").address) as direct:
         restored = operator.drrun(*inputs, "--yes", "--no-input", timeout=600)
     assert restored.returncode == 0, restored.stdout + restored.stderr
 
@@ -52,6 +52,7 @@ def lost_and_restored(lab: Lab, operator: Operator, folder: Path) -> float:
     assert members[0].cluster != old
     assert [(k.owner, k.mode) for k in rehearsal.kept(lab, run)] == [("etcd:etcd", "700")] * 3
     quarantined(journal, prober)
+    closed(journal, direct)
     return outage(journal, prober)
 
 
@@ -68,6 +69,16 @@ def quarantined(journal: list[Happened], prober: Prober) -> None:
     assert tried, "nobody tried while an API server was up and clients were kept out"
     assert not [write for write in tried if write.taken]
     assert any(write.taken for write in prober.writes if write.began > let_in)
+
+
+def closed(journal: list[Happened], direct: Prober) -> None:
+    """Nor from the first API server itself, which a pod would ask: it was proved behind a closed port."""
+    up = next(e.utc for e in journal if _ended(e, "first-ready"))
+    let_in = next(e.utc for e in journal if _changes(e) and e.body["unit"].startswith("open"))
+    tried = [write for write in direct.writes if write.began > up and write.ended < let_in]
+    assert tried, "nobody tried while an API server was ready and its port was closed"
+    assert not [write for write in tried if write.taken]
+    assert any(write.taken for write in direct.writes if write.began > let_in)
 
 
 def outage(journal: list[Happened], prober: Prober) -> float:

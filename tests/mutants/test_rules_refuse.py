@@ -38,6 +38,7 @@ from drrun_steps.etcd.upgrade import Upgrade
 from drrun_steps.etcd.upkeep import Defrag, Rolling
 from drrun_steps.kube.install_keys import InstallKeys
 from drrun_steps.kube.masterleases import PruneMasterLeases
+from drrun_steps.kube.quarantine import Close, Open
 from drrun_steps.kube.steps import KubeProveDown, LeaseMoves, ReadSecret, ReadyStep
 from drrun_steps.kube.webhooks import RestoreWebhooks, Webhooks
 from drrun_steps.lb.steps import Admit, Drain
@@ -74,6 +75,8 @@ CARRIERS: tuple[Step, ...] = (
     Retain(),
     Webhooks(),
     RestoreWebhooks(),
+    Close(),
+    Open(),
     Admit(),
     Drain(),
 )

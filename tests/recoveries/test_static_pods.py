@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.lab.test_recovery import made, outage, predicted
+from tests.lab.test_recovery import closed, made, outage, predicted
 
 from drrun_lab import Lab, rehearsal
 from drrun_lab.operator import Operator
@@ -60,20 +60,23 @@ def test_a_restore_brings_back_what_the_snapshot_holds(
         remarks.append(BY_HAND)
 
 
-def restored(lab: Lab, operator: Operator, snapshot: Path) -> float:
-    """Back up, predict, restore, prove; the outage in seconds."""
+def restored(lab: Lab, operator: Operator, snapshot: Path, *, loss: int = 1000) -> float:
+    """Back up, predict, restore, prove; the outage in seconds.
+
+    `loss`: how many revisions may be lost; the live cluster goes on writing until the first stop.
+    """
     before = rehearsal.write_objects(lab, "before", 20)
     hosts = [host.name for host in lab.layout.members]
     old = rehearsal.members(lab)[0].cluster
     manifests = each(lab, MANIFESTS, hosts)
-    words = ("restore-cluster.yaml", "-e", f"snapshot={snapshot}", "-e", "accept_loss=500")
+    words = ("restore-cluster.yaml", "-e", f"snapshot={snapshot}", "-e", f"accept_loss={loss}")
     with _without_tools(lab):
         saved = operator.drrun("etcd-backup.yaml", "-e", f"to={snapshot}", "--yes", "--no-input")
         assert saved.returncode == 0, saved.stdout + saved.stderr
         rehearsal.write_objects(lab, "after", 10)
         forecast = operator.drrun(*words, "--dry-run", "--output", "json")
         assert forecast.returncode == 0, forecast.stdout + forecast.stderr
-        with Prober(lab) as prober:
+        with Prober(lab) as prober, Prober(lab, lab.layout.host("cp1").address) as direct:
             restored = operator.drrun(*words, "--yes", "--no-input", timeout=900)
         assert restored.returncode == 0, restored.stdout + restored.stderr
     # Who is announced and which Nodes there are was asked (H3), and all of them are hosts of the inventory.
@@ -88,6 +91,7 @@ def restored(lab: Lab, operator: Operator, snapshot: Path) -> float:
     assert members[0].cluster != old
     assert [(k.owner, k.mode) for k in rehearsal.kept(lab, run)] == [("root:root", "700")] * 3
     assert each(lab, MANIFESTS, hosts) == manifests
+    closed(journal, direct)
     return outage(journal, prober)
 
 

@@ -10,6 +10,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from drrun.app import App
 from drrun.cli.consent import consent, staged
 from drrun.cli.driving import drive
 from drrun.cli.options import Admission, InventoryPath, Look
@@ -67,11 +68,7 @@ def apply(
     app = engine(prompt)
     app.forks = forks
     sealed = _approved(plan, read_plan(plan), approvals, signers)
-    if app.store.folder(sealed.run).exists():
-        raise Refused(
-            f"{plan} was applied already: it is the run {sealed.run}",
-            hint=f"`drrun status {sealed.run}` shows it; to do it again, seal a new plan",
-        )
+    _first(app, plan, sealed)
     found = review(app, sealed, runbook=runbook, inventory=inventory)
     agreed = windowed(app, found.plan, admission)
     told = [*reviewing.head(sealed, datetime.now(UTC)), *drift.moved_lines(found.comparison.moved)]
@@ -97,6 +94,15 @@ def apply(
         return app.start(agreed, words, sealed, only)
 
     return drive(app, screen, agreed, act)
+
+
+def _first(app: App, path: Path, sealed: Sealed) -> None:
+    """Raise Refused where the plan was applied before."""
+    if app.store.folder(sealed.run).exists():
+        raise Refused(
+            f"{path} was applied already: it is the run {sealed.run}",
+            hint=f"`drrun status {sealed.run}` shows it; to do it again, seal a new plan",
+        )
 
 
 def _approved(path: Path, sealed: Sealed, needed: int, signers: Path | None) -> Sealed:

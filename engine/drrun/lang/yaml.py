@@ -35,6 +35,7 @@ _NUL = re.compile(r"(?<!\\)(?:\\\\)*(?P<nul>\\(?:0|x00|u0000|U00000000))")
 _EXOTIC_BREAKS = "\x85\u2028\u2029"
 _UNQUOTED = re.compile(r"(?:^\s*|[:\-\[,{]\s+|\[)(?P<open>\{[{%])")
 _QUOTE_IT = "quote the whole value: '{{ … }}'"
+_TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
 _SPECIAL = "quote a value that begins with one of @ ` % ! & * { [ |"
 
 
@@ -155,7 +156,7 @@ class _Reader:
     def _node(self, event: Any, events: Iterator[Any], depth: int) -> Node:
         span = _span(event)
         if depth > MAX_DEPTH:
-            self._report(span, "too-deep", f"nested deeper than {MAX_DEPTH} levels")
+            self._report(span, "too-deep", _TOO_DEEP)
             raise _Stop
         self.values += 1
         if self.values > MAX_VALUES:
@@ -244,6 +245,9 @@ class _Reader:
             line, column = len(self.lines), len(self.lines[-1]) + 1
         if self.lines[line - 1][column - 1 :][:1] == "\t":
             self._tabs(line)
+            return
+        if "nesting depth" in problem:  # libyaml's own bound, met where it reads far ahead of its events
+            self._report(Span(line, column, line, column + 1), "too-deep", _TOO_DEEP)
             return
         where = getattr(exc, "context", None) or ""
         hint = ""

@@ -3,7 +3,7 @@
 from typing import Any
 
 from drrun.spi import Fact, Step
-from drrun_steps.kube import archive, certificates, facts, gone, keys, origin, strays
+from drrun_steps.kube import archive, certificates, facts, gone, keys, origin, quarantine, strays
 from drrun_steps.kube.aggregated import KubeAggregatedLost
 from drrun_steps.kube.announced import KubeAnnounced
 from drrun_steps.kube.certificates import Prove, Renew
@@ -17,6 +17,7 @@ from drrun_steps.kube.moved import Moved
 from drrun_steps.kube.nodes import KubeNodes
 from drrun_steps.kube.origin import Fits, ReadOrigin
 from drrun_steps.kube.orphans import KubeOrphans
+from drrun_steps.kube.quarantine import Close, Open
 from drrun_steps.kube.save_keys import SaveKeys
 from drrun_steps.kube.servers import EtcdServers
 from drrun_steps.kube.steps import KubeProveDown, LeaseMoves, ReadSecret, ReadyStep
@@ -36,6 +37,8 @@ STEPS: tuple[type[Step], ...] = (
     AllListed,
     Webhooks,
     RestoreWebhooks,
+    Close,
+    Open,
     MissingNodes,
     Phantoms,
     Renew,
@@ -62,4 +65,5 @@ FACTS: tuple[type[Fact[Any]], ...] = (
     *keys.FACTS,
     *archive.FACTS,
     *gone.FACTS,
+    *quarantine.FACTS,
 )

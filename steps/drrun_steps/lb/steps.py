@@ -1,7 +1,7 @@
 """Take the API servers out of a load balancer, and let clients in again when they were proved.
 
 Rule 1: drained is not closed: whoever knows an API server's own address (a pod, by the Service
-`kubernetes`) reaches it. It keeps out those that come through the balancer (hazard H6).
+`kubernetes`) comes past the balancer; `kube.close` is for them (hazard H6).
 """
 
 from __future__ import annotations

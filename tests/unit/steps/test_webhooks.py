@@ -20,7 +20,9 @@ BACK = Webhook(KIND, "guard", "pods.guard.io", "Ignore", "guard/web", ready=True
 
 def host(*found: Webhook) -> FakeHost:
     """An API server that has these."""
-    return FakeHost("cp1", {KubeWebhooks(): found, KubeAggregatedLost(): (), KubeOrphans(): Orphans()})
+    return FakeHost(
+        "cp1", {KubeWebhooks(): found, KubeAggregatedLost(): (), KubeOrphans(): Orphans()}
+    )
 
 
 def test_a_webhook_whose_service_has_no_endpoint_blocks() -> None:
@@ -48,7 +50,9 @@ def test_an_api_that_nobody_answers_for_is_told() -> None:
     assert KubeAggregatedLost().parse(said("== ready\n")) == ()
     with pytest.raises(StepFailed, match="tells no APIs"):
         KubeAggregatedLost().parse(said("", code=3, err="connection refused"))
-    asked = FakeHost("cp1", {KubeWebhooks(): (), KubeAggregatedLost(): lost, KubeOrphans(): Orphans()})
+    asked = FakeHost(
+        "cp1", {KubeWebhooks(): (), KubeAggregatedLost(): lost, KubeOrphans(): Orphans()}
+    )
     assert Webhooks().run(asked) == {"ignored": []}
     assert "nobody answers for the API v1beta1.metrics.k8s.io" in asked.notes[0]
 
