@@ -4,7 +4,8 @@ A load balancer that is drained keeps out those that come through it; a pod, and
 address, comes past it. While the port is closed drrun asks over loopback, and nobody else is answered.
 Rule 1: the rules of the packet filter are drrun's own, in a table or chain of its own: nobody else's are read
 or written, and to open is to take it away.
-Rule 2: a host with neither nft nor iptables is told and goes on: in the worst hour that is no reason to stop.
+Rule 2: a host that can close nothing (neither nft nor iptables, or a kernel without them) is told of and goes
+on: in the worst hour that is no reason to stop.
 Sources: hazards.md H6; nft(8), iptables(8).
 """
 
@@ -40,48 +41,50 @@ _TABLE = "drrun_closed"
 _TOOLS = r"""
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
-both() { iptables -w 5 "$@" && if command -v ip6tables >/dev/null; then ip6tables -w 5 "$@"; fi; }
-"""
-_LOOK = r"""
-if command -v nft >/dev/null; then
-  nft list table inet "$TABLE" 2>/dev/null | grep -q "dport $PORT " && echo closed || echo open
-elif command -v iptables >/dev/null; then
-  iptables -w 5 -S "$TABLE" 2>/dev/null | grep -q -- "--dport $PORT " &&
-    iptables -w 5 -C INPUT -j "$TABLE" 2>/dev/null && echo closed || echo open
-else echo 'no filter'; fi
-"""
-_CLOSE = r"""
-if command -v nft >/dev/null; then
-  nft -f - <<RULES
-table inet $TABLE
-delete table inet $TABLE
+gone="table inet $TABLE
+delete table inet $TABLE"
+rules="$gone
 table inet $TABLE {
   chain input {
     type filter hook input priority -10; policy accept;
-    iifname "lo" accept
+    iifname lo accept
     tcp dport $PORT reject with tcp reset
   }
+}"
+both() { iptables -w 5 "$@" && if command -v ip6tables >/dev/null; then ip6tables -w 5 "$@"; fi; }
+filter() { # a program is not enough: its kernel must take the rules
+  if command -v nft >/dev/null && printf '%s\n' "$rules" | nft -c -f - 2>/dev/null; then echo nft
+  elif command -v iptables >/dev/null && iptables -w 5 -S >/dev/null 2>&1; then echo iptables; fi
 }
-RULES
-else
+"""
+_LOOK = r"""
+case $(filter) in
+nft) nft list table inet "$TABLE" 2>/dev/null | grep -q "dport $PORT " && echo closed || echo open ;;
+iptables)
+  iptables -w 5 -S "$TABLE" 2>/dev/null | grep -q -- "--dport $PORT " &&
+    iptables -w 5 -C INPUT -j "$TABLE" 2>/dev/null && echo closed || echo open ;;
+*) echo 'no filter' ;;
+esac
+"""
+_CLOSE = r"""
+case $(filter) in
+nft) printf '%s\n' "$rules" | nft -f - ;;
+*)
   both -N "$TABLE" 2>/dev/null || both -F "$TABLE" || exit
   both -A "$TABLE" -i lo -j RETURN || exit
   both -A "$TABLE" -p tcp --dport "$PORT" -j REJECT --reject-with tcp-reset || exit
-  both -C INPUT -j "$TABLE" 2>/dev/null || both -I INPUT -j "$TABLE"
-fi
+  both -C INPUT -j "$TABLE" 2>/dev/null || both -I INPUT -j "$TABLE" ;;
+esac
 """
 _OPEN = r"""
-if command -v nft >/dev/null; then
-  nft -f - <<RULES
-table inet $TABLE
-delete table inet $TABLE
-RULES
-else
+case $(filter) in
+nft) printf '%s\n' "$gone" | nft -f - ;;
+*)
   while both -D INPUT -j "$TABLE" 2>/dev/null; do :; done
   both -F "$TABLE" 2>/dev/null
   both -X "$TABLE" 2>/dev/null
-  true
-fi
+  true ;;
+esac
 """
 """Naming the table before it is deleted makes it be there: opening what is open is no error."""
 
@@ -158,9 +161,13 @@ class Close(_Port):
         match host.read(self._fact()):
             case "open":
                 self._set(host, "close", "closed")
+                host.note(
+                    f"{host.name} answers nobody but itself on port {self.port} until kube.open; should the run be "
+                    f"given up in between: `nft delete table inet {_TABLE}`, or `iptables -D INPUT -j {_TABLE}`"
+                )
             case "no filter":
                 host.note(
-                    f"{host.name} has neither nft nor iptables: pods, and whoever knows its address, reach "
+                    f"{host.name} has neither nft nor iptables that works: pods, and whoever knows its address, reach "
                     f"port {self.port} before the restored cluster was proved"
                 )
             case _:

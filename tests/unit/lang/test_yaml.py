@@ -103,7 +103,7 @@ def test_traps_are_mistakes_with_a_place(text: str | bytes, expected: list[str])
 
 
 def test_what_is_too_deep_for_the_parser_is_too_deep() -> None:
-    """libyaml from 0.2.6 on gives up at 1000 levels, ahead of what it has told: the same mistake."""
+    """The parser, from libyaml 0.2.6 on, gives up at 1000 levels, ahead of what it has told: the same mistake."""
     (mistake,) = found("[" * 3000)
     assert mistake.endswith(" too-deep")
 
