@@ -15,14 +15,14 @@ from drrun_steps.kube.facts import KUBECTL
 
 ENDPOINTS = r"""
 echo '== ready'
-api get endpoints --all-namespaces -o go-template='{{range .items}}{{$m := .metadata}}{{range .subsets
-}}{{if .addresses}}{{$m.namespace}}/{{$m.name}}{{"\n"}}{{end}}{{end}}{{end}}' || exit 3
+api get endpoints --all-namespaces -o go-template='{{range .items}}{{$m := .metadata}}{{range .subsets}}'\
+'{{if .addresses}}{{$m.namespace}}/{{$m.name}}{{"\n"}}{{end}}{{end}}{{end}}' || exit 3
 """
 """Services that have a ready endpoint, as NAMESPACE/NAME, behind a line `== ready`."""
 
 _LIST = r"""
-api get apiservices.apiregistration.k8s.io -o go-template='{{range .items}}{{$m := .metadata}}{{
-  with .spec.service}}{{$m.name}}|{{.namespace}}/{{.name}}{{"\n"}}{{end}}{{end}}' || exit 3
+api get apiservices.apiregistration.k8s.io -o go-template='{{range .items}}{{$m := .metadata}}'\
+'{{with .spec.service}}{{$m.name}}|{{.namespace}}/{{.name}}{{"\n"}}{{end}}{{end}}' || exit 3
 """
 
 

@@ -17,11 +17,11 @@ from drrun_steps.kube.facts import KUBECTL
 
 _LIST = r"""
 api get nodes -o go-template='{{range .items}}node|{{.metadata.name}}{{"\n"}}{{end}}' || exit 3
-api get pods --all-namespaces -o go-template='{{range .items}}pod|{{.metadata.namespace
-}}/{{.metadata.name}}|{{with .spec.nodeName}}{{.}}{{end}}{{"\n"}}{{end}}' || exit 3
+api get pods --all-namespaces -o go-template='{{range .items}}pod|{{.metadata.namespace}}/'\
+'{{.metadata.name}}|{{with .spec.nodeName}}{{.}}{{end}}{{"\n"}}{{end}}' || exit 3
 api get persistentvolumes -o go-template='{{range .items}}volume|{{.metadata.name}}{{"\n"}}{{end}}' || exit 3
-api get volumeattachments.storage.k8s.io -o go-template='{{range .items}}attachment|{{.metadata.name
-}}|{{.spec.nodeName}}|{{with .spec.source.persistentVolumeName}}{{.}}{{end}}{{"\n"}}{{end}}' || exit 3
+api get volumeattachments.storage.k8s.io -o go-template='{{range .items}}attachment|{{.metadata.name}}|'\
+'{{.spec.nodeName}}|{{with .spec.source.persistentVolumeName}}{{.}}{{end}}{{"\n"}}{{end}}' || exit 3
 """
 _NAMED = 10
 """How many of a kind are named; the others are counted."""

@@ -30,8 +30,8 @@ from drrun_steps.kube.facts import KUBECTL
 from drrun_steps.kube.orphans import KubeOrphans, told
 
 _NODES = r"""
-api get nodes -o go-template='{{range .items}}{{.metadata.name}}|{{range .status.conditions
-}}{{if eq .type "Ready"}}{{.status}}{{end}}{{end}}|{{range .status.addresses}}{{.address}} {{end}}{{"\n"}}{{end}}'
+api get nodes -o go-template='{{range .items}}{{.metadata.name}}|{{range .status.conditions}}'\
+'{{if eq .type "Ready"}}{{.status}}{{end}}{{end}}|{{range .status.addresses}}{{.address}} {{end}}{{"\n"}}{{end}}'
 """
 _PODS = r"""
 api get pods --all-namespaces -o go-template='{{range .items}}{{.metadata.uid}}{{"\n"}}{{end}}'

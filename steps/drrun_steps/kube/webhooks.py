@@ -46,9 +46,9 @@ WEBHOOKS = "@kube-webhooks"
 
 _HOOKS = r"""
 hooks() {
-  api get validatingwebhookconfigurations,mutatingwebhookconfigurations -o go-template='{{range .items
-  }}{{$c := .}}{{range .webhooks}}{{$c.kind}}|{{$c.metadata.name}}|{{.name}}|{{.failurePolicy}}|{{
-  with .clientConfig.service}}{{.namespace}}/{{.name}}{{end}}{{"\n"}}{{end}}{{end}}'
+  api get validatingwebhookconfigurations,mutatingwebhookconfigurations -o go-template='{{range .items}}'\
+'{{$c := .}}{{range .webhooks}}{{$c.kind}}|{{$c.metadata.name}}|{{.name}}|{{.failurePolicy}}|'\
+'{{with .clientConfig.service}}{{.namespace}}/{{.name}}{{end}}{{"\n"}}{{end}}{{end}}'
 }
 """
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from tests.unit.steps.recorded_answers import said
 
 from drrun.spi import Refused, StepFailed
 from drrun.testing import FakeGroup, FakeHost
+from drrun_steps import kube
 from drrun_steps.host import HostBusy
 from drrun_steps.kube.facts import KubeLease, KubeReady, KubeSecrets, Ready, Secrets
 from drrun_steps.kube.masterleases import Announced, KubeMasterLeases, PruneMasterLeases
@@ -16,6 +20,12 @@ from drrun_steps.service.facts import ServiceHeld, ServiceState
 _READYZ = (
     "[+]ping ok\n[+]etcd ok\n[-]poststarthook/rbac failed: reason withheld\nreadyz check failed\n"
 )
+
+
+def test_no_action_of_a_template_spans_two_lines() -> None:
+    """The kubectl of 1.20 and before is built with a Go that knows no such template: it ends with an error."""
+    for path in (Path(kube.__file__).parent).glob("*.py"):
+        assert not re.search(r"\{\{[^}]*\n", path.read_text()), path.name
 
 
 def test_ready_names_the_checks_that_failed() -> None:
