@@ -36,8 +36,10 @@ from drrun_steps.etcd.save import Save
 from drrun_steps.etcd.survivor import SurvivorSave
 from drrun_steps.etcd.upgrade import Upgrade
 from drrun_steps.etcd.upkeep import Defrag, Rolling
+from drrun_steps.kube.holds import Holds
 from drrun_steps.kube.install_keys import InstallKeys
 from drrun_steps.kube.masterleases import PruneMasterLeases
+from drrun_steps.kube.pausing import PauseWorkloads, ResumeWorkloads
 from drrun_steps.kube.quarantine import Close, Open
 from drrun_steps.kube.steps import KubeProveDown, LeaseMoves, ReadSecret, ReadyStep
 from drrun_steps.kube.webhooks import RestoreWebhooks, Webhooks
@@ -48,6 +50,7 @@ SNAPSHOTS = (
     '      digest: "{{ steps.verify.outputs.sha256 }}"\n      members',
     f'      digest: "{"0" * 64}"\n      members',
 )
+WORKLOADS = '    with: {workloads: "{{ inputs.workloads }}"}'
 OF_ONE: dict[str, Any] = {"members": {}, "digest": "ab", "token": "t", "bump": 1}
 CARRIERS: tuple[Step, ...] = (
     Install(**OF_ONE),
@@ -77,6 +80,9 @@ CARRIERS: tuple[Step, ...] = (
     RestoreWebhooks(),
     Close(),
     Open(),
+    Holds(path="s"),
+    PauseWorkloads(),
+    ResumeWorkloads(),
     Admit(),
     Drain(),
 )
@@ -148,6 +154,9 @@ def _by_hand() -> Iterator[Mutant]:
     text = RESTORE.read_text()
     assert SNAPSHOTS[0] in text
     yield Mutant("restore-cluster", "mix", ("stage",), text.replace(*SNAPSHOTS, 1))
+    assert text.count(WORKLOADS) == 2
+    other = text.replace(WORKLOADS, "    with: {workloads: a/Deployment/b}", 1)
+    yield Mutant("restore-cluster", "mix", ("pause-workloads",), other)
     for runbook, more in (
         ("etcd-defrag", BESIDE),
         ("etcd-member-replace", JOIN_FIRST),

@@ -64,6 +64,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "restore one member, the others join": Scenario(),
     "a fourth API server that nobody listed": Scenario("", _SPARES),
     "writers paused by name, resumed at all-clear": Scenario(),
+    "writers in pods, paused by name": Scenario(),
     "kubelets of workers, one of two away": Scenario("", _SPARES),
     "NOSPACE: compact, defragment, disarm": Scenario("A6"),
     "rescue from one live survivor of three": Scenario("A7"),

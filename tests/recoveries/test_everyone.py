@@ -10,6 +10,7 @@ from drrun_lab import Lab, rehearsal
 from drrun_lab.operator import Operator
 from drrun_lab.waiting import until
 
+from . import writers
 from .conftest import Matrix
 from .states import MEMBERS
 
@@ -31,6 +32,12 @@ AGENT = unit("puppet", "exec sleep 86400")
 """The same name elsewhere, doing something else."""
 KUBELET = unit("kubelet", "exec sleep 86400")
 INSTANCE = "systemctl show -p InvocationID --value kubelet"
+
+RUNNING = (
+    "cat /proc/[0-9]*/cgroup 2>/dev/null | "
+    "grep -oE 'pod[0-9a-f]{8}([-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}' | tr _ - | cut -c4- | sort -u"
+)
+"""The UIDs of pods of which a process runs on a host; a static pod's is another kind."""
 
 
 @pytest.fixture(name="saved")
@@ -142,3 +149,83 @@ def test_kubelets_of_workers_are_restarted_but_for_one_that_is_away(
         fresh, "ls /etc/systemd/system/*.d/00-drrun-hold.conf 2>/dev/null || :", MEMBERS
     )
     assert not any(text.strip() for text in held.values())
+
+
+def test_writers_in_pods_make_no_pod_until_all_is_clear(
+    fresh: Lab, operator: Operator, matrix: Matrix, tmp_path: Path
+) -> None:
+    """H9: a Deployment, a StatefulSet and a CronJob with its Job are idle when the port opens."""
+    paused_in_pods(fresh, operator, matrix, tmp_path)
+
+
+def test_writers_in_pods_that_run_make_no_pod_until_all_is_clear(
+    pods: Lab, operator: Operator, matrix: Matrix, tmp_path: Path
+) -> None:
+    """H9 where kubelets run them: the same, and what ran of them before has ended."""
+    paused_in_pods(pods, operator, matrix, tmp_path)
+    known = writers.uids(pods)
+    running = rehearsal.each(pods, RUNNING, MEMBERS)
+    strangers = {uid for said in running.values() for uid in said.split()} - known
+    assert strangers == set()
+
+
+def paused_in_pods(lab: Lab, operator: Operator, matrix: Matrix, folder: Path) -> None:
+    """Restore a cluster with three workloads named; watch them on the first API server's own host."""
+    path = folder / "snapshot.db"
+    writers.begin(lab)
+    saved = operator.drrun("etcd-backup.yaml", "-e", f"to={path}", "--yes", "--no-input")
+    assert saved.returncode == 0, saved.stdout + saved.stderr
+    later = ("scale", "deployment", "agent", "-n", writers.SPACE, "--replicas=5")
+    assert lab.kubectl(*later).returncode == 0
+    with matrix.cell("writers in pods, paused by name", lab) as remarks:
+        slip = operator.drrun(*words(path), "-e", "workloads=writers/Deployment/agnt", "--dry-run")
+        assert slip.returncode == 5, slip.stdout + slip.stderr
+        assert "holds no writers/Deployment/agnt" in slip.stdout
+        named = ("-e", f"workloads={writers.WORKLOADS}")
+        forecast = operator.drrun(*words(path), *named, "--dry-run")
+        assert forecast.returncode == 0, forecast.stdout + forecast.stderr
+        assert "pause-workloads.pause-writers/Deployment/agent" in forecast.stdout
+        with writers.watched(lab) as watch:
+            done = operator.drrun(*words(path), *named, "--yes", "--no-input", timeout=600)
+        assert done.returncode == 0, done.stdout + done.stderr
+        _only_paused_between(watch.seen)
+        _sent_in_order(operator)
+        until(
+            lambda: len([pod for pod in writers.now(lab).pods if "agent" in pod]) == 2,
+            timeout=120,
+            awaiting="the pods of the Deployment",
+        )
+        assert writers.now(lab).sizes == ["2", "1", "false"]
+        marks = lab.kubectl("get", "all", "-n", writers.SPACE, "-o", "yaml").stdout
+        assert "drrun-" not in marks
+        remarks.append("no pod of three workloads from before the port opened to all-clear")
+
+
+def _only_paused_between(seen: list[writers.Sight]) -> None:
+    """From the first sight with an open port to the resume, nobody asks for a pod and none is there."""
+    closed = [at for at, sight in enumerate(seen) if sight.closed]
+    assert closed, "the port was never seen closed"
+    behind = seen[closed[-1] + 1 :]
+    resumed = next(at for at, sight in enumerate(behind) if sight.sizes != ["0", "0", "true"])
+    assert resumed > 0
+    assert [sight.rows for sight in behind[:resumed] if not sight.paused] == []
+    assert all("Deployment/other" in sight.rows for sight in behind)
+    assert {sight.rows["Deployment/other"] for sight in behind} == {"1"}
+
+
+def _sent_in_order(operator: Operator) -> None:
+    """What was is in the journal before it is touched, and each is resumed behind the last proof."""
+    sent = [
+        (e.body["unit"].partition("@")[0], e.body["name"], e.body["before"])
+        for e in operator.journal(operator.newest())
+        if e.type == "change.intended"
+    ]
+    steps = [step for step, _, _ in sent]
+    assert steps.count("pause-workloads") == steps.count("resume-workloads") == 3
+    assert steps.index("start-first-apiserver") < steps.index("pause-workloads")
+    last = len(steps) - 1 - steps[::-1].index("pause-workloads")
+    assert last < steps.index("open") < steps.index("start-controller-managers")
+    assert steps.index("start-schedulers") < steps.index("resume-workloads")
+    (before,) = next(was for step, _, was in sent if step == "pause-workloads").values()
+    assert before["makers"][0]["size"] == "2"
+    assert len(before["pods"]) == 2

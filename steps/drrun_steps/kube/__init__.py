@@ -3,12 +3,24 @@
 from typing import Any
 
 from drrun.spi import Fact, Step
-from drrun_steps.kube import archive, certificates, facts, gone, keys, origin, quarantine, strays
+from drrun_steps.kube import (
+    archive,
+    certificates,
+    facts,
+    gone,
+    holds,
+    keys,
+    origin,
+    quarantine,
+    strays,
+    workloads,
+)
 from drrun_steps.kube.aggregated import KubeAggregatedLost
 from drrun_steps.kube.announced import KubeAnnounced
 from drrun_steps.kube.certificates import Prove, Renew
 from drrun_steps.kube.fingerprints import Fingerprints
 from drrun_steps.kube.gone import OldGone
+from drrun_steps.kube.holds import Holds
 from drrun_steps.kube.install_keys import InstallKeys
 from drrun_steps.kube.listed import AllListed
 from drrun_steps.kube.manifest import SnapshotManifest
@@ -17,6 +29,7 @@ from drrun_steps.kube.moved import Moved
 from drrun_steps.kube.nodes import KubeNodes
 from drrun_steps.kube.origin import Fits, ReadOrigin
 from drrun_steps.kube.orphans import KubeOrphans
+from drrun_steps.kube.pausing import PauseWorkloads, ResumeWorkloads
 from drrun_steps.kube.quarantine import Close, Open
 from drrun_steps.kube.save_keys import SaveKeys
 from drrun_steps.kube.servers import EtcdServers
@@ -34,11 +47,14 @@ STEPS: tuple[type[Step], ...] = (
     PruneMasterLeases,
     ReadOrigin,
     Fits,
+    Holds,
     AllListed,
     Webhooks,
     RestoreWebhooks,
     Close,
     Open,
+    PauseWorkloads,
+    ResumeWorkloads,
     MissingNodes,
     Phantoms,
     Renew,
@@ -66,4 +82,6 @@ FACTS: tuple[type[Fact[Any]], ...] = (
     *archive.FACTS,
     *gone.FACTS,
     *quarantine.FACTS,
+    *holds.FACTS,
+    *workloads.FACTS,
 )

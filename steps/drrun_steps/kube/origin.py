@@ -39,7 +39,8 @@ from drrun_steps.kube.manifest import SnapshotManifest
 from drrun_steps.service.facts import ServiceState
 from drrun_steps.service.flags import ServiceFlag
 
-_SEAL = 32
+SEAL = 32
+"""Bytes of the sha256 that `etcdctl snapshot save` puts behind the database."""
 _ENCRYPTED = b"k8s:enc:"
 _PROTOBUF = b"k8s\x00"
 
@@ -72,7 +73,7 @@ class SnapshotOrigin(Look[Origin]):
         namespace = f"{self.prefix}/namespaces/kube-system".encode()
         uid, keys = "", dict[bytes, str]()
         with path.open("rb") as file:
-            for key, value in _stored(Bolt(file, path.stat().st_size - _SEAL)):
+            for key, value in stored(Bolt(file, path.stat().st_size - SEAL)):
                 if key == namespace:
                     uid = _uid(value) or uid
                 if value.startswith(_ENCRYPTED):
@@ -82,7 +83,7 @@ class SnapshotOrigin(Look[Origin]):
         return Origin(uid, tuple(sorted(set(keys.values()))))
 
 
-def _stored(bolt: Bolt) -> Iterator[tuple[bytes, bytes]]:
+def stored(bolt: Bolt) -> Iterator[tuple[bytes, bytes]]:
     """Every revision of every key, oldest first; the value of one that was deleted is empty."""
     for _, raw in bolt.items(b"key", sys.maxsize):
         fields = _fields(raw)

@@ -33,13 +33,15 @@ class Pause(GroupStep):
 
     services: Listed = ()
     """Units, as `puppet` or `backup.timer`, or `none`; empty when nobody said."""
+    workloads: Listed = ()
+    """Writers that run as pods and that kube.workloads.pause pauses: where some are named, somebody has said."""
     grace: Duration = 30.0
     """How long one may take to stop by itself before it is killed."""
 
     def run(self, group: Group) -> Outputs:
         """Who is there, on all hosts; then each is held before it is stopped, and proved stopped."""
         if not self.services or self.services == (NONE,):
-            group.note(_UNSAID if not self.services else "no other writers, as said")
+            group.note(self._answer())
             return {"paused": {}}
         seen = {name: group.read(ServiceState(name)) for name in self.services}
         if lost := [name for name in seen if set(seen[name].values()) <= {"missing"}]:
@@ -57,6 +59,12 @@ class Pause(GroupStep):
             for host in group.hosts
         }
         return {"paused": {host: names for host, names in paused.items() if names}}
+
+    def _answer(self) -> str:
+        """What was said of units, where none is named."""
+        if self.workloads and self.workloads != (NONE,):
+            return "no units are paused; those that were named run as pods"
+        return "no other writers, as said" if self.services else _UNSAID
 
     def _pause(self, host: Host, name: str) -> bool:
         """Hold and stop what runs; whether it is to go on afterwards.
@@ -130,6 +138,6 @@ def _lift(host: Host, name: str) -> None:
 
 _UNSAID = (
     "nobody said who else writes into this cluster or starts its services (GitOps, autoscalers, "
-    "configuration management): none is paused; name their units with -e writers=UNIT,UNIT, or say "
-    "-e writers=none"
+    "configuration management): none is paused; name their units with -e writers=UNIT,UNIT, those that run "
+    "as pods with -e workloads=NAMESPACE/KIND/NAME, or say -e writers=none"
 )
