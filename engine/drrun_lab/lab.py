@@ -24,7 +24,7 @@ from drrun_lab.layout import LabHost, LabSpec, Layout, checked_name
 from drrun_lab.limits import make_room
 from drrun_lab.machine import Machine
 from drrun_lab.packages import require_root
-from drrun_lab.places import cache_folder, state_folder
+from drrun_lab.places import SUBNETS, cache_folder, state_folder
 from drrun_lab.preparation import prepare
 from drrun_lab.progress import Progress
 from drrun_lab.readiness import Readiness
@@ -233,7 +233,7 @@ class Lab:
     def _create(cls, name: str, spec: LabSpec, folder: Path, progress: Progress) -> Lab:
         ingredients = prepare(spec, progress)
         folder.mkdir(parents=True, exist_ok=True)
-        with locked(state_folder() / ".subnets.lock", progress, "the choice of a subnet"):
+        with locked(SUBNETS, progress, "the choice of a subnet"):
             others = [record.layout.subnet for record in records(state_folder()).values()]
             # A saved cluster belongs to its addresses: labs that can share one begin alike.
             seed = "kubeadm" if spec.layout == "kubeadm" else name

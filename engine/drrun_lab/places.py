@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+SUBNETS = Path("/run/lock/drrun-lab-subnets")
+"""Held while a subnet is chosen and its bridge made: bridges are the machine's, whatever the state folder."""
+
 
 def cache_folder() -> Path:
     """$DRRUN_LAB_CACHE, else /var/cache/drrun-lab: what is built once."""
