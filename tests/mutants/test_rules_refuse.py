@@ -37,6 +37,7 @@ from drrun_steps.etcd.survivor import SurvivorSave
 from drrun_steps.etcd.upgrade import Upgrade
 from drrun_steps.etcd.upkeep import Defrag, Rolling
 from drrun_steps.kube.install_keys import InstallKeys
+from drrun_steps.kube.lay_pods import LayPods
 from drrun_steps.kube.masterleases import PruneMasterLeases
 from drrun_steps.kube.quarantine import Close, Open
 from drrun_steps.kube.steps import KubeProveDown, LeaseMoves, ReadSecret, ReadyStep
@@ -72,6 +73,7 @@ CARRIERS: tuple[Step, ...] = (
     Upgrade(to="3.5.16", by="true"),
     Defrag(),
     InstallKeys(archive="a", fingerprints={}),
+    LayPods(archive="a", pods={}),
     Retain(),
     Webhooks(),
     RestoreWebhooks(),
