@@ -21,7 +21,9 @@ from drrun_lab.progress import Progress
 
 CONFIG = "/root/kubeadm.yaml"
 ENCRYPTION = "/etc/kubernetes/encryption.yaml"
-SERVICES = ("drrun-lab-prepare", "containerd", "kubelet")
+RUNTIME = ("drrun-lab-prepare", "containerd")
+"""Units of a host that has joined nothing yet."""
+SERVICES = (*RUNTIME, "kubelet")
 """Units of a node; all else are static pods."""
 _ACCEPTED = (
     *("SystemVerification", "Mem", "NumCPU", "Swap"),

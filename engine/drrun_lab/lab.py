@@ -348,7 +348,7 @@ class Lab:
             folder=self.folder / "hosts" / host.name,
             bridge=self.layout.bridge,
             layers=self.record.layers,
-            images=self.record.images if host.role == "control_plane" else None,
+            images=None if host.role == "load_balancer" else self.record.images,
         )
 
     def _pristine(self, machine: Machine) -> Path:

@@ -26,7 +26,8 @@ class LabSpec:
     """What to build: `hosts` control-plane hosts, each an etcd member, of one etcd line.
 
     Without `kube` there is neither an API server nor a load balancer. `spares` are hosts that have
-    all a member has (certificates, units, binaries) but run nothing: replacements for a dead one.
+    all a member has (certificates, units, binaries) but run nothing: replacements for a dead one. A
+    spare of kubeadm is a node that has joined nothing: containerd with images, kubelet off, no keys.
     `layout` is who runs the control plane: units of systemd, or kubelet with static pods as kubeadm
     makes them.
     Raises LabError when the numbers make no lab.
@@ -43,10 +44,10 @@ class LabSpec:
             raise LabError(f"a lab has 1 to {_MOST_HOSTS} hosts, not {self.hosts}")
         if not 0 <= self.spares <= _MOST_HOSTS:
             raise LabError(f"a lab has 0 to {_MOST_HOSTS} spare hosts, not {self.spares}")
-        if self.layout == "kubeadm" and (self.spares or not self.kube):
+        if self.layout == "kubeadm" and not self.kube:
             raise LabError(
-                "a kubeadm lab has Kubernetes on every host, and no spares",
-                hint="leave --no-kube and --spares out, or choose --layout systemd",
+                "a kubeadm lab has Kubernetes",
+                hint="leave --no-kube out, or choose --layout systemd",
             )
 
 

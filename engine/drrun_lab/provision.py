@@ -174,14 +174,16 @@ def _control_plane(layout: Layout, host: LabHost, credentials: Credentials) -> I
 
 
 def _node(layout: Layout, host: LabHost, credentials: Credentials) -> Iterator[HostFile]:
-    """What kubeadm needs on a host before it makes the rest of it."""
+    """What kubeadm needs on a host before it makes the rest of it; a spare waits without a cluster's."""
+    for name in kubeadm.RUNTIME if host.role == "spare" else kubeadm.SERVICES:
+        packaged = name == "containerd"
+        yield _enabled(name, "/lib/systemd/system" if packaged else f"/{_UNITS}")
+    if host.role == "spare":
+        return
     config = kubeadm.settings(layout, host, credentials.tokens).encode()
     yield HostFile(kubeadm.CONFIG.lstrip("/"), config, 0o600)
     secret = units.encryption(credentials.encryption_secret).encode()
     yield HostFile(kubeadm.ENCRYPTION.lstrip("/"), secret, 0o600)
-    for name in kubeadm.SERVICES:
-        packaged = name == "containerd"
-        yield _enabled(name, "/lib/systemd/system" if packaged else f"/{_UNITS}")
 
 
 def _enabled(unit: str, folder: str = f"/{_UNITS}") -> HostFile:

@@ -38,6 +38,7 @@ from drrun_steps.etcd.upgrade import Upgrade
 from drrun_steps.etcd.upkeep import Defrag, Rolling
 from drrun_steps.kube.holds import Holds
 from drrun_steps.kube.install_keys import InstallKeys
+from drrun_steps.kube.lay_pods import LayPods
 from drrun_steps.kube.masterleases import PruneMasterLeases
 from drrun_steps.kube.pausing import PauseWorkloads, ResumeWorkloads
 from drrun_steps.kube.quarantine import Close, Open
@@ -75,6 +76,7 @@ CARRIERS: tuple[Step, ...] = (
     Upgrade(to="3.5.16", by="true"),
     Defrag(),
     InstallKeys(archive="a", fingerprints={}),
+    LayPods(archive="a", pods={}),
     Retain(),
     Webhooks(),
     RestoreWebhooks(),

@@ -45,8 +45,6 @@ class Scenario:
     """Layout -> why it is not run there."""
 
 
-_REBUILT = {"kubeadm": "refused: the runbook is for control planes of systemd units"}
-_SPARES = {"kubeadm": "the lab has no further nodes to join"}
 _JOINED = {"kubeadm": "a further node is kubeadm's: `kubeadm join` adds its member itself"}
 
 SCENARIOS: Mapping[str, Scenario] = {
@@ -62,10 +60,10 @@ SCENARIOS: Mapping[str, Scenario] = {
     "restore a cluster of a single host": Scenario("A1"),
     "save from stopped members, restore that": Scenario("A1"),
     "restore one member, the others join": Scenario(),
-    "a fourth API server that nobody listed": Scenario("", _SPARES),
+    "a fourth API server that nobody listed": Scenario(),
     "writers paused by name, resumed at all-clear": Scenario(),
     "writers in pods, paused by name": Scenario(),
-    "kubelets of workers, one of two away": Scenario("", _SPARES),
+    "kubelets of workers, one of two away": Scenario(),
     "NOSPACE: compact, defragment, disarm": Scenario("A6"),
     "rescue from one live survivor of three": Scenario("A7"),
     "rescue from one stopped survivor, two fenced": Scenario("A7"),
@@ -77,7 +75,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "shrink to one member, grow to three again": Scenario("A9"),
     "another tool restored: what is left over is told and mended": Scenario("A12"),
     "drill on a member: restored, booted, counted": Scenario("A14"),
-    "drill on a spare: restored, booted, counted": Scenario("A14", _SPARES),
+    "drill on a spare: restored, booted, counted": Scenario("A14"),
     "restart all members one by one": Scenario(),
     "upgrade all members: 3.4 to 3.5, 3.5 to its newest": Scenario(
         "", {"kubeadm": "refused: `kubeadm upgrade` changes the image of its etcd"}
@@ -89,7 +87,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "three members, three snapshots: healthy, and refused": Scenario(),
     "a diverged member is found and rebuilt": Scenario(),
     "keys saved apart; a host with others is refused": Scenario(),
-    "all hosts gone: rebuilt on others from keys and snapshot": Scenario("", _REBUILT),
+    "all hosts gone: rebuilt on others from keys and snapshot": Scenario(),
 }
 
 ELSEWHERE = {

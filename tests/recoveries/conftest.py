@@ -96,6 +96,21 @@ def kubeadm(request: pytest.FixtureRequest) -> Iterator[Lab]:
         lab.down()
 
 
+@pytest.fixture(scope="module", params=["3.5", "3.4"])
+def spared(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """Three nodes, a load balancer, and three more hosts that have joined nothing; kept ones are used again."""
+    if os.geteuid() != 0:
+        pytest.skip("booting hosts needs root")
+    line: EtcdLine = request.param
+    name = f"spare{line.replace('.', '')}"
+    kept = name in Lab.names() and Lab.find(name).record.stage == "ready"
+    spec = LabSpec(layout="kubeadm", etcd=line, spares=3)
+    lab = Lab.find(name, progress=Progress()) if kept else Lab.up(name, spec, progress=Progress())
+    yield lab
+    if not os.environ.get("DRRUN_KEEP_LAB"):
+        lab.down()
+
+
 @pytest.fixture
 def fresh(booted: Lab) -> Lab:
     """The lab as it was right after its first boot."""
@@ -111,7 +126,15 @@ def pods(kubeadm: Lab) -> Lab:
 
 
 @pytest.fixture
+def spare_pods(spared: Lab) -> Lab:
+    """The cluster as kubeadm left it, its spares new."""
+    spared.reset()
+    return spared
+
+
+@pytest.fixture
 def operator(request: pytest.FixtureRequest, tmp_path: Path) -> Operator:
     """Somebody with drrun and a folder for runs of their own, for the lab that the test has."""
-    lab: Lab = request.getfixturevalue("kubeadm" if "kubeadm" in request.fixturenames else "booted")
+    named = (name for name in ("spared", "kubeadm") if name in request.fixturenames)
+    lab: Lab = request.getfixturevalue(next(named, "booted"))
     return Operator(lab.inventory, tmp_path / "state")

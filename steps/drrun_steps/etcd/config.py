@@ -147,9 +147,7 @@ class Tools:
     """Of etcd itself, else of the tool."""
 
 
-_TOOLS = (
-    TOOLS
-    + r"""
+ASK_TOOLS = r"""
 export ETCDCTL_API=3
 for t in etcdutl etcdctl; do
   command -v $t >/dev/null || continue
@@ -162,7 +160,16 @@ timeout 10 etcd --version 2>/dev/null | sed -n 's/^etcd Version: /version=/p'
 timeout 10 etcdctl version 2>/dev/null | sed -n 's/^etcdctl version: /version=/p'
 true
 """
-)
+"""What is said of the tools that PATH finds."""
+
+
+def tools_of(reply: Reply) -> Tools:
+    """What `ASK_TOOLS` said; a host without tools is an answer."""
+    said: dict[str, str] = {}
+    for line in reply.text.splitlines():
+        name, _, value = line.partition("=")
+        said.setdefault(name, value)
+    return Tools(said.get("restore", ""), "bump" in said, said.get("version", ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,15 +184,11 @@ class EtcdTools(Fact[Tools]):
 
     def ask(self) -> Command:
         """Versions and a help text: no tool is trusted by its version (0.1 in recovery.md)."""
-        return sh(_TOOLS)
+        return sh(TOOLS + ASK_TOOLS)
 
     def parse(self, reply: Reply) -> Tools:
         """A host without tools is an answer."""
-        said: dict[str, str] = {}
-        for line in reply.text.splitlines():
-            name, _, value = line.partition("=")
-            said.setdefault(name, value)
-        return Tools(said.get("restore", ""), "bump" in said, said.get("version", ""))
+        return tools_of(reply)
 
 
 @dataclass(frozen=True, slots=True)

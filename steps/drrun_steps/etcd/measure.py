@@ -144,13 +144,18 @@ class Measure(GroupStep):
 
     def _refuse_full(self, name: str, config: Config, disk: object) -> None:
         free = getattr(disk, "free", 0)
-        needed = 2 * self.size + _SPARE
+        needed = room(self.size)
         if free < needed:
             raise Refused(
                 f"{name}: {free >> 20} MiB are free beside {config.data_dir}, {needed >> 20} MiB "
                 "are needed: the old directory is kept",
                 hint="free space on that file system; do not remove the old data directory",
             )
+
+
+def room(size: int) -> int:
+    """Bytes that a restore of a snapshot of this size needs beside the data that is kept."""
+    return 2 * size + _SPARE
 
 
 def _plan(config: Config, tool: Tools) -> MemberPlan:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from drrun.spi import Effect, Group, GroupStep, Host, Outputs, Refused, Repeat, Whole
 from drrun_steps.etcd.access import ask_each, overrides
 from drrun_steps.etcd.config import EtcdCertificates, EtcdConfig
@@ -22,9 +24,9 @@ def config_fact(host: Host, service: str) -> EtcdConfig:
     return EtcdConfig(service, str(host.vars.get("etcd_data_dir", "")))
 
 
-def data_fact(host: Host, service: str) -> EtcdDataDir:
-    """What is on the member's disk, with the inventory's word on where."""
-    return EtcdDataDir(service, str(host.vars.get("etcd_data_dir", "")))
+def data_fact(host: Host, service: str, data_dir: str = "") -> EtcdDataDir:
+    """What is on the member's disk, with the inventory's word on where; else `data_dir`, or its own."""
+    return EtcdDataDir(service, str(host.vars.get("etcd_data_dir", "")) or data_dir)
 
 
 class VerdictStep(GroupStep):
@@ -49,6 +51,8 @@ class VerdictStep(GroupStep):
     """Hosts whose data cannot be read and may be ignored. Their directories are kept."""
     accept_unlisted: Listed = ()
     """Names in etcd's member list that no host of the inventory has, and are known to be gone."""
+    data_dirs: Mapping[str, str] = {}
+    """Host -> where data would lie on one that has no etcd yet, from kube.static_pods.plan."""
     service: str = "etcd"
     """etcd's unit."""
 
@@ -56,7 +60,7 @@ class VerdictStep(GroupStep):
         """Ask everybody, decide once."""
         hosts = group.hosts
         statuses = ask_each(group, hosts, lambda h: EtcdStatus(**overrides(h, self.service)))
-        data = ask_each(group, hosts, lambda h: data_fact(h, self.service))
+        data = ask_each(group, hosts, self._data)
         expired = group.read(EtcdCertificates(self.service), hosts)
         seen = {h.name: Seen(statuses[h.name], data[h.name], expired[h.name]) for h in hosts}
         seen |= dict.fromkeys(group.fenced, FENCED)
@@ -80,6 +84,11 @@ class VerdictStep(GroupStep):
             "limit": verdict.limit,
             "quorum": told.quorum,
         }
+
+    def _data(self, host: Host) -> EtcdDataDir:
+        if host.name not in self.data_dirs:
+            return data_fact(host, self.service)
+        return data_fact(host, self.service, self.data_dirs[host.name])
 
     def _members(self, group: Group, live: list[Host]) -> Members:
         """What the first live member says; refuses on a member that nobody accounts for (H3)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from drrun.spi import (
     Demand,
@@ -13,6 +14,7 @@ from drrun.spi import (
     Group,
     GroupStep,
     Host,
+    NotKnown,
     Outputs,
     Refused,
     Repeat,
@@ -24,6 +26,7 @@ from drrun.spi import (
 from drrun_steps.etcd.access import CLIENT, OFFLINE, ask_each, environment, overrides
 from drrun_steps.etcd.live import EtcdAgreement, EtcdMembers, EtcdStatus, Status
 from drrun_steps.etcd.snapshot import HostSnapshot
+from drrun_steps.service.facts import ServiceState
 
 _FEW = 100
 """Entries that a member under load may have in hand and still be a good source."""
@@ -99,7 +102,7 @@ class Save(GroupStep):
         """Choose, save, prove, fetch."""
         hosts = group.hosts
         statuses = ask_each(group, hosts, lambda h: EtcdStatus(**overrides(h, self.service)))
-        source = best(statuses)
+        source = best(self._told(group, statuses))
         if source is None:
             return self._nobody(group)
         host = group[source]
@@ -139,6 +142,18 @@ class Save(GroupStep):
             "size": saved.size,
             "file": self.fetch_to,
         }
+
+    def _told(self, group: Group, statuses: Mapping[str, Any]) -> Mapping[str, Status]:
+        """In a dry-run, a member that a step before this one laid ready stopped does not answer."""
+        return {
+            name: Status(answers=False, why="it is stopped")
+            if self.optional and isinstance(one, NotKnown) and self._stopped(group[name])
+            else one
+            for name, one in statuses.items()
+        }
+
+    def _stopped(self, host: Host) -> bool:
+        return host.read(ServiceState(self.service)) == "stopped"
 
     def _nobody(self, group: Group) -> Outputs:
         if not self.optional:

@@ -5,11 +5,14 @@ from typing import Any
 from drrun.spi import Fact, Step
 from drrun_steps.kube import (
     archive,
+    archived,
     certificates,
     facts,
     gone,
     holds,
     keys,
+    machine,
+    mark_nodes,
     origin,
     quarantine,
     strays,
@@ -22,14 +25,17 @@ from drrun_steps.kube.fingerprints import Fingerprints
 from drrun_steps.kube.gone import OldGone
 from drrun_steps.kube.holds import Holds
 from drrun_steps.kube.install_keys import InstallKeys
+from drrun_steps.kube.lay_pods import LayPods
 from drrun_steps.kube.listed import AllListed
 from drrun_steps.kube.manifest import SnapshotManifest
+from drrun_steps.kube.mark_nodes import MarkNodes
 from drrun_steps.kube.masterleases import KubeMasterLeases, PruneMasterLeases
 from drrun_steps.kube.moved import Moved
 from drrun_steps.kube.nodes import KubeNodes
 from drrun_steps.kube.origin import Fits, ReadOrigin
 from drrun_steps.kube.orphans import KubeOrphans
 from drrun_steps.kube.pausing import PauseWorkloads, ResumeWorkloads
+from drrun_steps.kube.plan_pods import PlanPods
 from drrun_steps.kube.quarantine import Close, Open
 from drrun_steps.kube.save_keys import SaveKeys
 from drrun_steps.kube.servers import EtcdServers
@@ -63,7 +69,10 @@ STEPS: tuple[type[Step], ...] = (
     SaveKeys,
     VerifyArchive,
     OldGone,
+    PlanPods,
+    LayPods,
     InstallKeys,
+    MarkNodes,
     Moved,
 )
 FACTS: tuple[type[Fact[Any]], ...] = (
@@ -80,6 +89,9 @@ FACTS: tuple[type[Fact[Any]], ...] = (
     SnapshotManifest,
     *keys.FACTS,
     *archive.FACTS,
+    *archived.FACTS,
+    *machine.FACTS,
+    *mark_nodes.FACTS,
     *gone.FACTS,
     *quarantine.FACTS,
     *holds.FACTS,

@@ -1,8 +1,8 @@
 """What an archive of a control plane's keys holds, told without a key.
 
 A tar, for root alone: `pki/` as kubeadm lays it out, but only what all hosts share, the certificate of
-one API server (its names are needed when another is issued), `encryption.yaml`, and the units
-or manifests of the control plane to look things up in. It is as secret as the cluster: whoever
+one API server (its names are needed when another is issued), `encryption.yaml`, and `units/`: the units
+or manifests of the control plane. With manifests come `files/` that they name, and `kubelet/`. It is as secret as the cluster: whoever
 has it can become anybody there, and read what a snapshot holds.
 """
 

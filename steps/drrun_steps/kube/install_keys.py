@@ -29,6 +29,7 @@ from drrun_steps.etcd.config import Config
 from drrun_steps.etcd.ruling import config_fact
 from drrun_steps.fields import Listed
 from drrun_steps.kube.keys import ENCRYPTION, Keys, KubeKeys, keys_fact
+from drrun_steps.kube.plan_pods import PodPlan
 from drrun_steps.service.facts import ServiceState
 from drrun_steps.service.flags import ServiceFlag
 
@@ -88,6 +89,7 @@ EOT
 config admin "${masters}kubernetes-admin" kubernetes-admin
 config controller-manager /CN=system:kube-controller-manager system:kube-controller-manager
 config scheduler /CN=system:kube-scheduler system:kube-scheduler
+[ -z "$NODE" ] || config kubelet "/O=system:nodes/CN=system:node:$NODE" "system:node:$NODE"
 place() { # FROM TO: what was there is kept
   mkdir -p -- "${2%/*}"
   [ ! -e "$2" ] || [ -e "$2.old-$RUN" ] || cp -p -- "$2" "$2.old-$RUN"
@@ -96,7 +98,7 @@ place() { # FROM TO: what was there is kept
   mv -f -- "$2.drrun-new" "$2"
 }
 [ -z "$ENCRYPTION" ] || [ ! -r "$new/archive/encryption.yaml" ] || place "$new/archive/encryption.yaml" "$ENCRYPTION"
-for name in admin controller-manager scheduler; do place "$new/conf/$name.conf" "${PKI%/*}/$name.conf"; done
+for name in admin controller-manager scheduler ${NODE:+kubelet}; do place "$new/conf/$name.conf" "${PKI%/*}/$name.conf"; done
 rm -rf -- "$new/archive" "$new/conf" "$new/request" "$new/extensions"
 chmod 0755 "$new" "$new/etcd"
 find "$new" -name '*.crt' -exec chmod 0644 {} + ; chmod 0644 "$new/sa.pub"
@@ -121,7 +123,7 @@ rm -rf -- "$PKI.drrun-$RUN"
 rm -rf -- "$STAGE"
 if [ -e "$PKI/.drrun-$RUN" ]; then
   [ -z "$ENCRYPTION" ] || back "$ENCRYPTION"
-  for name in admin controller-manager scheduler; do back "${PKI%/*}/$name.conf"; done
+  for name in admin controller-manager scheduler ${NODE:+kubelet}; do back "${PKI%/*}/$name.conf"; done
   rm -rf -- "$PKI"
 fi
 [ -e "$PKI" ] || [ ! -e "$PKI.old-$RUN" ] || mv -T -- "$PKI.old-$RUN" "$PKI"
@@ -131,7 +133,8 @@ fi
 class InstallKeys(HostStep):
     """Give a new machine the keys of an archive, and certificates and kubeconfigs of its own.
 
-    Binaries and units must be there, and nothing of a control plane may run. Certificates are for the host's
+    Units must be there, or static pods that kube.static_pods.lay has laid ready (kubelet gets its kubeconfig
+    as well then), and nothing of a control plane may run. Certificates are for the host's
     own names and addresses, and for the names in the API server's certificate of before (load
     balancer, service address); the private keys are made on the host and never leave it. What was in
     the folder is kept as `<pki>.old-<run>`. Undo takes the keys away again.
@@ -150,6 +153,8 @@ class InstallKeys(HostStep):
     """How long the certificates are valid; the authorities must be longer."""
     server: str = ""
     """What the kubeconfigs name, as `https://10.0.0.5:6443`; the host's own API server without it."""
+    pods: Mapping[str, PodPlan] = {}
+    """Hosts of static pods, from kube.static_pods.plan: their kubelets are nodes of the cluster."""
     stage_dir: str = "/var/lib/drrun-keys"
     """Root-only folder on the host for the archive, which is removed when its keys are in place."""
     pki: str = "/etc/kubernetes/pki"
@@ -217,6 +222,7 @@ class InstallKeys(HostStep):
             "RUN": host.run,
             "STAGE": self._stage(host),
             "ENCRYPTION": encryption,
+            "NODE": self.pods[host.name].node if host.name in self.pods else "",
         }
 
     def _stage(self, host: Host) -> str:
@@ -241,7 +247,7 @@ class InstallKeys(HostStep):
             raise Refused(
                 f"{host.name} has no {lacking}",
                 hint="install the binaries and units of a control plane there, for the host's own address; "
-                "the units of before are in the archive, under units/",
+                "the units of before are in the archive, under units/; static pods are made where there is none",
             )
         running = [name for name, state in states.items() if state == "running"]
         if running:

@@ -33,6 +33,21 @@ for unit in $UNITS; do
     [ ! -r "$f" ] || { mkdir -p -- "$folder/units${f%/*}"; cp -- "$f" "$folder/units$f"; }
   done
 done
+named() { # FILES of static pods: what their flags and volumes name
+  sed -n -e 's,^ *- --[a-z-]*file=\(/.*\)$,\1,p' -e 's,^ *- --[a-z-]*config=\(/.*\)$,\1,p' "$@"
+  awk '/hostPath:/ { getline; at = $2; getline; if ($1 == "type:" && $2 == "File") print at }' "$@"
+}
+set -- $(find "$folder/units" -type f -name '*.yaml') # units are no YAML
+if [ $# -gt 0 ]; then # a host of static pods is made of these, and of kubelet's settings
+  for f in $(named "$@" | tr -d '"' | sort -u); do
+    case $f in "$PKI"/*|/etc/kubernetes/*.conf|"$ENCRYPTION") continue ;; esac
+    [ -f "$f" ] && [ "$(stat -c %s -- "$f")" -le 1048576 ] && ! grep -q 'PRIVATE KEY' "$f" || continue
+    mkdir -p -- "$folder/files${f%/*}"
+    cp -- "$f" "$folder/files$f"
+  done
+  mkdir -- "$folder/kubelet"
+  for f in config.yaml kubeadm-flags.env; do [ ! -r "/var/lib/kubelet/$f" ] || cp -- "/var/lib/kubelet/$f" "$folder/kubelet/$f"; done
+fi
 tar -C "$folder" -cf "$FILE.new" .
 rm -rf -- "$folder"
 sync "$FILE.new"
@@ -43,7 +58,8 @@ mv -f -- "$FILE.new" "$FILE"
 class SaveKeys(GroupStep):
     """Pack what the hosts of a control plane share into an archive, and bring it to the controller.
 
-    Authorities, token key, encryption settings, and units or manifests; not the keys of one host. Refused
+    Authorities, token key, encryption settings, and units or manifests, these with the files that they name
+    and with kubelet's settings; not the keys of one host. Refused
     where hosts have different ones, or a private key that is not that of the certificate beside it. The
     file has mode 0600 on both sides; on the host it is removed once it was fetched.
     """

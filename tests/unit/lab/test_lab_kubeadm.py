@@ -53,11 +53,27 @@ def test_a_node_gets_no_certificate_and_no_unit_of_the_control_plane() -> None:
     assert "etc/haproxy/haproxy.cfg" in balancer
 
 
-@pytest.mark.parametrize("spec", [{"spares": 1}, {"kube": False}], ids=["spares", "no-kube"])
-def test_what_kubeadm_cannot_make_is_refused(spec: dict[str, int]) -> None:
+def test_a_spare_has_a_runtime_and_nothing_of_a_cluster() -> None:
+    """Containerd begins at boot; kubelet does not, and there is no token, no key, no settings."""
+    layout = Layout("lab", LabSpec(layout="kubeadm", spares=1), LAYOUT.subnet)
+    files = host_files(layout, layout.spares[0], Credentials.new(), SshKey.new())
+    paths = {file.path for file in files}
+    wanted = "etc/systemd/system/multi-user.target.wants"
+    assert {f"{wanted}/{name}.service" for name in kubeadm.RUNTIME} <= paths
+    assert f"{wanted}/kubelet.service" not in paths
+    assert not [path for path in paths if "kube" in path]
+
+
+def test_a_cluster_without_spares_is_the_one_that_was_kept() -> None:
+    """Its recipe is named by its shape, as before there were spares of kubeadm."""
+    shape = "LabSpec(hosts=3, etcd='3.5', kube=True, spares=0, layout='kubeadm')"
+    assert shape in saved.recipe(LAYOUT, "").text
+
+
+def test_what_kubeadm_cannot_make_is_refused() -> None:
     """Before anything is built."""
     with pytest.raises(LabError, match="kubeadm"):
-        LabSpec(layout="kubeadm", **spec)  # type: ignore[arg-type]
+        LabSpec(layout="kubeadm", kube=False)
 
 
 def test_the_inventory_names_the_layout(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import getpass
 import grp
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -25,6 +27,7 @@ from drrun_steps.kube.gone import Answering, Former, OldGone, SnapshotHosts
 from drrun_steps.kube.install_keys import InstallKeys
 from drrun_steps.kube.keys import PUBLIC, Keys, KubeKeys
 from drrun_steps.kube.moved import Moved
+from drrun_steps.kube.plan_pods import PodPlan
 from drrun_steps.kube.servers import EtcdServers
 from drrun_steps.kube.strays import KubeAllNodes, Node
 from drrun_steps.service.facts import ServiceState
@@ -174,6 +177,35 @@ def test_a_new_machine_gets_the_keys_and_certificates_of_its_own(
     assert {p.name for p in (tmp_path / "k").iterdir()} == {
         *("pki", "admin.conf", "controller-manager.conf", "scheduler.conf", "e.yaml")
     }
+
+
+def test_a_host_of_static_pods_gets_a_kubeconfig_for_its_kubelet(
+    tmp_path: Path, lost: Authorities, shell: tuple[str, ...]
+) -> None:
+    """As a node of that name, signed by the cluster's authority; undone, it is gone with the others."""
+    plan = PodPlan(
+        node="sp1.example",
+        address="10.0.0.31",
+        old=(),
+        old_node="cp1",
+        image="i",
+        settings={},
+        data_dir="/d",
+        mount=False,
+    )
+    step = _step(tmp_path).model_copy(update={"pods": {"sp1": plan}})
+    host = _machine(str(tmp_path / "k/pki"), str(tmp_path / "k/e.yaml"))
+    step.run(host)
+    _archive(tmp_path / "stage/r-test/keys.tar", lost)
+    _sent(host, "install", shell)
+    config = yaml.safe_load((tmp_path / "k/kubelet.conf").read_text())
+    raw = base64.b64decode(config["users"][0]["user"]["client-certificate-data"])
+    certificate = x509.load_pem_x509_certificate(raw)
+    certificate.verify_directly_issued_by(lost.cluster.certificate)
+    assert certificate.subject.rfc4514_string() == "CN=system:node:sp1.example,O=system:nodes"
+    step.undo(host, Done((DoneChange("make-folder", "sp1", {}),), {}))
+    _sent(host, "put-back", shell)
+    assert _tree(tmp_path / "k") == {}
 
 
 def test_what_was_there_is_kept_and_comes_back(
