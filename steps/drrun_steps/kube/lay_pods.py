@@ -34,6 +34,7 @@ if [ ! -e "$KEPT/before" ]; then # what an undo goes back to
     case $(systemctl show -p ActiveState --value kubelet.service) in active|activating) echo active ;; esac # or tries
     for d in /etc/kubernetes "$MANIFESTS" /var/lib/kubelet; do [ ! -e "$d" ] || echo "there $d"; done
     ls -A /var/lib/kubelet 2>/dev/null | sed 's/^/kubelet /'
+    if command -v crictl >/dev/null; then crictl pods -q 2>/dev/null | sed 's/^/pod /'; fi # dead ones of an earlier life
     true; } >"$KEPT/before.new"
   mv -- "$KEPT/before.new" "$KEPT/before"
 fi
@@ -120,8 +121,12 @@ done
 was() { grep -qxF -- "$1" "$KEPT/before"; }
 systemctl stop kubelet.service 2>/dev/null || :
 systemctl reset-failed kubelet.service 2>/dev/null || :
-if command -v crictl >/dev/null; then # this machine ran no pod before
-  for id in $(crictl pods -q); do crictl stopp "$id" >/dev/null 2>&1 || :; crictl rmp "$id" >/dev/null 2>&1 || :; done
+if command -v crictl >/dev/null; then # no pod ran here before; what one of an earlier life left is not ours
+  for id in $(crictl pods -q); do
+    was "pod $id" && continue
+    crictl stopp "$id" >/dev/null 2>&1 || :
+    crictl rmp "$id" >/dev/null 2>&1 || :
+  done
 fi
 was enabled || systemctl disable kubelet.service
 [ ! -e "$KEPT/files" ] || while read -r f; do rm -f -- "$f" "$f.drrun-new"; done <"$KEPT/files"
