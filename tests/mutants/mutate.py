@@ -9,6 +9,7 @@ import copy
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,13 @@ class Mutant:
         return f"{self.runbook}: {self.kind} {', '.join(self.steps)}"
 
 
-def mutants(path: Path) -> Iterator[Mutant]:
-    """All mutants of a runbook."""
+@cache
+def mutants(path: Path) -> tuple[Mutant, ...]:
+    """All mutants of a runbook, made once."""
+    return tuple(_mutants(path))
+
+
+def _mutants(path: Path) -> Iterator[Mutant]:
     book = yaml.load(path.read_text(), Loader=yaml.CBaseLoader)
     ids = [step["id"] for step in book["steps"]]
     for at, step in enumerate(ids):

@@ -22,7 +22,7 @@ from drrun_lab import Lab, LabSpec, Progress
 def test_every_step_and_every_pair_gives_its_mutants() -> None:
     """Nobody chooses them: dropped, skipped, narrowed where there are several hosts, swapped."""
     for path in stock_runbooks().glob("*.yaml"):
-        made = list(mutants(path))
+        made = mutants(path)
         kinds = [mutant.kind for mutant in made]
         steps = kinds.count("skip")
         assert kinds.count("drop") == (steps if steps > 1 else 0)
