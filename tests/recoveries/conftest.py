@@ -68,6 +68,15 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     print(f"\n{table}\nrecoveries: {passed} of {len(matrix.cells)}")
 
 
+def _lent(name: str, spec: LabSpec) -> Iterator[Lab]:
+    """A lab for a module; one that was kept is used again."""
+    kept = name in Lab.names() and Lab.find(name).record.stage == "ready"
+    lab = Lab.find(name, progress=Progress()) if kept else Lab.up(name, spec, progress=Progress())
+    yield lab
+    if not os.environ.get("DRRUN_KEEP_LAB"):
+        lab.down()
+
+
 @pytest.fixture(scope="module", name="booted", params=["3.5", "3.4"])
 def _booted(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """Three control-plane hosts with two spares and a load balancer; kept ones are used again."""
@@ -75,12 +84,7 @@ def _booted(request: pytest.FixtureRequest) -> Iterator[Lab]:
         pytest.skip("booting hosts needs root")
     line: EtcdLine = request.param
     name = f"rec{line.replace('.', '')}"
-    kept = name in Lab.names() and Lab.find(name).record.stage == "ready"
-    spec = LabSpec(etcd=line, spares=2)
-    lab = Lab.find(name, progress=Progress()) if kept else Lab.up(name, spec, progress=Progress())
-    yield lab
-    if not os.environ.get("DRRUN_KEEP_LAB"):
-        lab.down()
+    yield from _lent(name, LabSpec(etcd=line, spares=2))
 
 
 @pytest.fixture(scope="module", params=["3.5", "3.4"])
@@ -103,12 +107,7 @@ def spared(request: pytest.FixtureRequest) -> Iterator[Lab]:
         pytest.skip("booting hosts needs root")
     line: EtcdLine = request.param
     name = f"spare{line.replace('.', '')}"
-    kept = name in Lab.names() and Lab.find(name).record.stage == "ready"
-    spec = LabSpec(layout="kubeadm", etcd=line, spares=3)
-    lab = Lab.find(name, progress=Progress()) if kept else Lab.up(name, spec, progress=Progress())
-    yield lab
-    if not os.environ.get("DRRUN_KEEP_LAB"):
-        lab.down()
+    yield from _lent(name, LabSpec(layout="kubeadm", etcd=line, spares=3))
 
 
 @pytest.fixture

@@ -43,11 +43,17 @@ RUNNING = (
 @pytest.fixture(name="saved")
 def _saved(fresh: Lab, operator: Operator, tmp_path: Path) -> tuple[Path, dict[str, str]]:
     """A snapshot, and the objects in it; later ones are in the cluster alone."""
-    path = tmp_path / "snapshot.db"
-    before = rehearsal.write_objects(fresh, "before", 10)
+    return saved_and_later(fresh, operator, tmp_path / "snapshot.db", 10)
+
+
+def saved_and_later(
+    lab: Lab, operator: Operator, path: Path, count: int
+) -> tuple[Path, dict[str, str]]:
+    """Write objects, save a snapshot, write ten more; the snapshot and what is in it."""
+    before = rehearsal.write_objects(lab, "before", count)
     done = operator.drrun("etcd-backup.yaml", "-e", f"to={path}", "--yes", "--no-input")
     assert done.returncode == 0, done.stdout + done.stderr
-    rehearsal.write_objects(fresh, "after", 10)
+    rehearsal.write_objects(lab, "after", 10)
     return path, before
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from tests.recoveries.joining import join
 from tests.recoveries.test_drill import drilled
+from tests.recoveries.test_everyone import INSTANCE, saved_and_later, words
 from tests.recoveries.test_static_pods import PODS, lives
 
 from drrun_lab import Lab, rehearsal
@@ -20,23 +21,12 @@ LOOK = (
     "ss -Hltn | awk '{print $4}' | sort; systemctl is-active kubelet; "
     "find /etc/kubernetes /var/lib/kubelet /var/lib/etcd /var/lib/drrun-*/* 2>/dev/null || :"
 )
-INSTANCE = "systemctl show -p InvocationID --value kubelet"
 
 
 @pytest.fixture(name="saved")
 def _saved(spare_pods: Lab, operator: Operator, tmp_path: Path) -> tuple[Path, dict[str, str]]:
     """A snapshot, and the objects in it; later ones are in the cluster alone."""
-    path = tmp_path / "snapshot.db"
-    before = rehearsal.write_objects(spare_pods, "before", 40)
-    done = operator.drrun("etcd-backup.yaml", "-e", f"to={path}", "--yes", "--no-input")
-    assert done.returncode == 0, done.stdout + done.stderr
-    rehearsal.write_objects(spare_pods, "after", 10)
-    return path, before
-
-
-def words(snapshot: Path) -> tuple[str, ...]:
-    """The restore of a cluster that lives, its loss accepted."""
-    return ("restore-cluster.yaml", "-e", f"snapshot={snapshot}", "-e", "accept_loss=1000")
+    return saved_and_later(spare_pods, operator, tmp_path / "snapshot.db", 40)
 
 
 def test_a_backup_is_drilled_on_a_host_that_has_joined_nothing(

@@ -246,9 +246,8 @@ class _Reader:
         if self.lines[line - 1][column - 1 :][:1] == "\t":
             self._tabs(line)
             return
-        if (
-            "nesting depth" in problem
-        ):  # libyaml's own bound, met where it reads far ahead of its events
+        # libyaml's own bound, met where it reads far ahead of its events.
+        if "nesting depth" in problem:
             self._report(Span(line, column, line, column + 1), "too-deep", _TOO_DEEP)
             return
         where = getattr(exc, "context", None) or ""

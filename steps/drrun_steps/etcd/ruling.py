@@ -86,9 +86,7 @@ class VerdictStep(GroupStep):
         }
 
     def _data(self, host: Host) -> EtcdDataDir:
-        if host.name not in self.data_dirs:
-            return data_fact(host, self.service)
-        return data_fact(host, self.service, self.data_dirs[host.name])
+        return data_fact(host, self.service, self.data_dirs.get(host.name, ""))
 
     def _members(self, group: Group, live: list[Host]) -> Members:
         """What the first live member says; refuses on a member that nobody accounts for (H3)."""

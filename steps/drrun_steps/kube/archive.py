@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from drrun.spi import Fact, Look
+from drrun.spi import Fact, Host, Look, Repeat, sh
 from drrun_steps.kube.keys import ENCRYPTION, PUBLIC
 
 SETTINGS = "encryption.yaml"
@@ -72,6 +72,17 @@ class KeyArchive(Look[Archive]):
             return Archive(f"{path} is no archive of keys: {error}")
         public = {name: digest for name, digest in sums.items() if name not in PRIVATE}
         return Archive("", public, tuple(name for name in PRIVATE if name in sums))
+
+
+def bring(host: Host, archive: str, stage: str) -> None:
+    """Put an archive on the controller into a root-only folder of a host, as `keys.tar`."""
+    host.change(
+        "make-folder",
+        sh('umask 077; mkdir -p -- "$STAGE" && chmod 0700 -- "$STAGE"', STAGE=stage),
+        touches=(f"file:{stage}",),
+        repeat=Repeat.SAFE,
+    )
+    host.put("copy-archive", Path(archive), f"{stage}/keys.tar", mode="0600")
 
 
 FACTS: tuple[type[Fact[Any]], ...] = (KeyArchive,)

@@ -8,7 +8,6 @@ another address). It is built beside and put in place by a rename; what was ther
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from drrun.spi import (
@@ -28,8 +27,9 @@ from drrun.spi import (
 from drrun_steps.etcd.config import Config
 from drrun_steps.etcd.ruling import config_fact
 from drrun_steps.fields import Listed
+from drrun_steps.kube.archive import bring
 from drrun_steps.kube.keys import ENCRYPTION, Keys, KubeKeys, keys_fact
-from drrun_steps.kube.plan_pods import PodPlan
+from drrun_steps.kube.plan_pods import PodPlan, bracketed
 from drrun_steps.service.facts import ServiceState
 from drrun_steps.service.flags import ServiceFlag
 
@@ -175,13 +175,7 @@ class InstallKeys(HostStep):
         """Look whether it is a new machine that is ready for it; copy, build, swap."""
         config = self._fit(host)
         stage = self._stage(host)
-        host.change(
-            "make-folder",
-            sh('umask 077; mkdir -p -- "$STAGE" && chmod 0700 -- "$STAGE"', STAGE=stage),
-            touches=(f"file:{stage}",),
-            repeat=Repeat.SAFE,
-        )
-        host.put("copy-archive", Path(self.archive), f"{stage}/keys.tar", mode="0600")
+        bring(host, self.archive, stage)
         fact, encryption = keys_fact(host, self.pki, self.apiserver), self._encryption(host)
         host.change(
             "install",
@@ -192,7 +186,7 @@ class InstallKeys(HostStep):
                 NAME=config.name,
                 OWN=alternatives(host, config),
                 OWNER=config.owner,
-                SERVER=self.server or f"https://{_host(host.address)}:6443",
+                SERVER=self.server or f"https://{bracketed(host.address)}:6443",
             ),
             sets={fact: satisfies("the archive's, and whole", self._meant)},
             touches=(f"file:{self.pki}", f"file:{encryption}", f"file:{stage}/keys.tar"),
@@ -278,7 +272,3 @@ def alternatives(host: Host, config: Config) -> str:
 
 def _is_address(name: str) -> bool:
     return ":" in name or name.replace(".", "").isdigit()
-
-
-def _host(name: str) -> str:
-    return f"[{name}]" if ":" in name else name

@@ -7,7 +7,6 @@ pods whose control plane was stopped. Kubelet gets its settings and starts with 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from drrun.spi import Demand, Done, Effect, Fact, Host, HostStep, Repeat, Rule, sh, step_done
@@ -15,6 +14,7 @@ from drrun_steps.etcd.config import EtcdTools, Tools, cluster_flag
 from drrun_steps.etcd.image import SHOWN
 from drrun_steps.etcd.program import EtcdProgram, Program
 from drrun_steps.etcd.ruling import config_fact
+from drrun_steps.kube.archive import bring
 from drrun_steps.kube.archived import PODS, SHARED
 from drrun_steps.kube.machine import HELD, MANIFESTS
 from drrun_steps.kube.plan_pods import PodPlan
@@ -172,13 +172,7 @@ class LayPods(HostStep):
             return
         plan = self.pods[host.name]
         stage = self._stage(host)
-        host.change(
-            "make-folder",
-            sh('umask 077; mkdir -p -- "$STAGE" && chmod 0700 -- "$STAGE"', STAGE=stage),
-            touches=(f"file:{stage}",),
-            repeat=Repeat.SAFE,
-        )
-        host.put("copy-archive", Path(self.archive), f"{stage}/keys.tar", mode="0600")
+        bring(host, self.archive, stage)
         host.change(
             "lay",
             sh(

@@ -71,8 +71,12 @@ class KubeMarked(Fact[str]):
 
     def ask(self) -> Command:
         """Labels and taints of both."""
+        return self.command(_ASK)
+
+    def command(self, text: str) -> Command:
+        """A script about both Nodes."""
         return sh(
-            _ASK,
+            text,
             CONFIG=self.kubeconfig,
             SERVER=self.server,
             TLS_NAME=self.tls_name,
@@ -111,7 +115,7 @@ class MarkNodes(HostStep):
         if host.name not in self.pods:
             return
         plan = self.pods[host.name]
-        fact: Fact[Any] = KubeMarked(plan.node, plan.old_node, self.kubeconfig)
+        fact = KubeMarked(plan.node, plan.old_node, self.kubeconfig)
         host.require(
             fact,
             satisfies("registered", lambda found: found != "absent"),
@@ -121,14 +125,7 @@ class MarkNodes(HostStep):
         )
         host.change(
             "mark",
-            sh(
-                _MARK,
-                CONFIG=self.kubeconfig,
-                SERVER="https://127.0.0.1:6443",
-                TLS_NAME="kubernetes",
-                NODE=plan.node,
-                OLD=plan.old_node,
-            ),
+            fact.command(_MARK),
             sets={fact: "marked"},
             repeat=Repeat.SAFE,
         )

@@ -17,15 +17,13 @@ from drrun.spi import (
     Duty,
     Effect,
     Host,
-    HostStep,
     NotKnown,
     Repeat,
-    Rule,
     satisfies,
     step_done,
 )
+from drrun_steps.kube.api import ApiStep
 from drrun_steps.kube.workloads import KEPT, WORKLOADS, KubeWorkload, Workload, Workloads, one_list
-from drrun_steps.service.facts import ServiceState
 
 _PATCH = r"""
 asks() { # KIND SIZE: that size, as the object's spec
@@ -76,26 +74,15 @@ _PAUSED = satisfies("paused by drrun", lambda now: now.paused)
 _AS_IT_WAS = satisfies("as it was, and marked no more", lambda now: not now.paused)
 
 
-class _Pausing(HostStep):
-    """Which workloads, and how the API server of the host is reached."""
+class _Pausing(ApiStep):
+    """Which workloads."""
 
     workloads: Workloads = ()
     """Workloads as NAMESPACE/KIND/NAME (Deployment, StatefulSet, DaemonSet, CronJob), or `none`."""
-    kubeconfig: str = "/etc/kubernetes/admin.conf"
-    """A kubeconfig on the host; only its credentials are used."""
-    server: str = "https://127.0.0.1:6443"
-    """The host's own API server."""
-    tls_name: str = "kubernetes"
-    """A name in its certificate."""
-    service: str = "kube-apiserver"
-    """The API server's unit."""
 
     def rules(self) -> Sequence[Demand]:
         """Not while this runbook has stopped the API server; the same workloads all through a runbook."""
-        because = "an API server that is stopped answers nothing"
-        state = ServiceState(self.service).ref
-        up = Rule(state, "", "running", because, standing=True, live=False)
-        return [up, one_list(self.workloads)]
+        return [*super().rules(), one_list(self.workloads)]
 
     def checkable(self) -> bool:
         """Each workload says what it asks for, and what it asked for."""

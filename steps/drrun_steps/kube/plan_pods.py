@@ -270,17 +270,22 @@ def _unfit(found: Machine, there: Archived) -> Iterator[str]:
 
 def _settings(there: Archived, address: str, node: str) -> dict[str, dict[str, str]]:
     """Pod -> its flags, with a new host's name and address in those that say whose they are."""
-    new = f"[{address}]" if ":" in address else address
+    new = bracketed(address)
     made: dict[str, dict[str, str]] = {}
     for pod, one in there.pods.items():
         made[pod] = dict(one.flags)
         for flag in OWN[pod]:
             for old in there.addresses if flag in one.flags else ():
-                value = swapped(made[pod][flag], f"[{old}]" if ":" in old else old, new)
+                value = swapped(made[pod][flag], bracketed(old), new)
                 plain = flag in {"advertise-address", "bind-address"}
                 made[pod][flag] = swapped(value, old, address) if plain else value
     made["etcd"]["name"] = node
     return made
+
+
+def bracketed(address: str) -> str:
+    """An address or a name as a URL has it."""
+    return f"[{address}]" if ":" in address else address
 
 
 def _address(host: Host) -> str:

@@ -19,29 +19,16 @@ from drrun.spi import (
 )
 from drrun_steps.fields import Listed, Numbers
 from drrun_steps.host import NOTHING, HostBusy
+from drrun_steps.kube.api import ApiStep
 from drrun_steps.kube.facts import KubeLease, KubeReady, KubeSecrets
 from drrun_steps.service.facts import ServiceHeld, ServiceState
 
 
-class _Api(HostStep):
-    """How the API server of each host is reached."""
+class _Api(ApiStep):
+    """What is waited for."""
 
-    kubeconfig: str = "/etc/kubernetes/admin.conf"
-    """A kubeconfig on the host; only its credentials are used."""
-    server: str = "https://127.0.0.1:6443"
-    """The host's own API server."""
-    tls_name: str = "kubernetes"
-    """A name in its certificate."""
     within: str = "120s"
     """How long it may take."""
-    service: str = "kube-apiserver"
-    """The API server's unit."""
-
-    def rules(self) -> Sequence[Demand]:
-        """Not while this runbook has stopped the API server of the host."""
-        because = "an API server that is stopped answers nothing"
-        state = ServiceState(self.service).ref
-        return [Rule(state, "", "running", because, standing=True, live=False)]
 
 
 class ReadyStep(_Api):

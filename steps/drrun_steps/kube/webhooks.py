@@ -23,13 +23,11 @@ from drrun.spi import (
     Effect,
     Fact,
     Host,
-    HostStep,
     NotKnown,
     Outputs,
     Predicate,
     Repeat,
     Reply,
-    Rule,
     StepFailed,
     satisfies,
     sh,
@@ -37,9 +35,9 @@ from drrun.spi import (
 )
 from drrun_steps.fields import Listed
 from drrun_steps.kube.aggregated import ENDPOINTS, KubeAggregatedLost
+from drrun_steps.kube.api import ApiStep
 from drrun_steps.kube.facts import KUBECTL
 from drrun_steps.kube.orphans import KubeOrphans, told
-from drrun_steps.service.facts import ServiceState
 
 WEBHOOKS = "@kube-webhooks"
 """The component: the cluster's webhook configurations."""
@@ -135,23 +133,8 @@ def _api(asked: Any, text: str, **env: object) -> Command:
     return sh(KUBECTL + text, **named, **env)
 
 
-class _Webhooks(HostStep):
-    """How the API server of the host is reached."""
-
-    kubeconfig: str = "/etc/kubernetes/admin.conf"
-    """A kubeconfig on the host; only its credentials are used."""
-    server: str = "https://127.0.0.1:6443"
-    """The host's own API server."""
-    tls_name: str = "kubernetes"
-    """A name in its certificate."""
-    service: str = "kube-apiserver"
-    """The API server's unit."""
-
-    def rules(self) -> Sequence[Demand]:
-        """Not while this runbook has stopped the API server of the host."""
-        because = "an API server that is stopped answers nothing"
-        state = ServiceState(self.service).ref
-        return [Rule(state, "", "running", because, standing=True, live=False)]
+class _Webhooks(ApiStep):
+    """The webhooks of the cluster."""
 
     def _fact(self) -> KubeWebhooks:
         return KubeWebhooks(self.kubeconfig, self.server, self.tls_name)
