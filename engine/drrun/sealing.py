@@ -96,7 +96,8 @@ def host_keys(app: App, plan: Plan) -> Mapping[HostName, str]:
     """The key that each host of a plan must show. Raises HostKeyError where none is known."""
     transport = app.transport or Transports()
     try:
-        hosts = (target for name, target in plan.targets.items() if name != CONTROLLER)
+        silent = {CONTROLLER, *plan.unasked}
+        hosts = (target for name, target in plan.targets.items() if name not in silent)
         return {target.name: transport.fingerprint(target) for target in hosts}
     finally:
         transport.close()

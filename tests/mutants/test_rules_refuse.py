@@ -270,6 +270,7 @@ def test_a_broken_rule_is_refused_at_lint_dry_run_and_run(
         "restore-cluster": snapshot,
         "restore-cluster-seed": snapshot,
         "backup-drill": snapshot,
+        "control-plane-join": ("-e", f"keys={folder / 'snapshot.db'}"),
         "rebuild-control-plane": (*snapshot, "-e", f"keys={folder / 'snapshot.db'}"),
         "etcd-grow": ("-e", "role.new=spare"),
         "etcd-upgrade": ("-e", "to=3.5.30", "-e", "by=true"),

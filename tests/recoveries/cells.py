@@ -45,7 +45,7 @@ class Scenario:
     """Layout -> why it is not run there."""
 
 
-_JOINED = {"kubeadm": "a further node is kubeadm's: `kubeadm join` adds its member itself"}
+_WHOLE = {"kubeadm": "members and API servers share their hosts: the row above is that"}
 
 SCENARIOS: Mapping[str, Scenario] = {
     "restore all members from a snapshot": Scenario("A1"),
@@ -69,9 +69,10 @@ SCENARIOS: Mapping[str, Scenario] = {
     "rescue from one stopped survivor, two fenced": Scenario("A7"),
     "grow the rescued member to three again": Scenario("A7"),
     "replace a dead member, repaired, by itself": Scenario("A8"),
-    "replace a dead member by another host": Scenario("A8", _JOINED),
-    "grow from 3 to 5": Scenario("A9", _JOINED),
-    "shrink from 5 to 3": Scenario("A9", _JOINED),
+    "replace a dead member by another host": Scenario("A8"),
+    "replace a lost host by a new machine, API server and all": Scenario("A8", _WHOLE),
+    "grow from 3 to 5": Scenario("A9"),
+    "shrink from 5 to 3": Scenario("A9"),
     "shrink to one member, grow to three again": Scenario("A9"),
     "another tool restored: what is left over is told and mended": Scenario("A12"),
     "drill on a member: restored, booted, counted": Scenario("A14"),

@@ -54,6 +54,22 @@ def test_a_dead_member_is_replaced_by_another_host(
     assert "cp2" not in listed(fresh, "cp1")
 
 
+def test_a_member_whose_host_is_off_is_replaced(fresh: Lab, operator: Operator) -> None:
+    """A8: `gone` is believed: nobody waits for cp2, or asks it anything, and sp1 takes its place."""
+    fresh.power_cut("cp2")
+    try:
+        words = ("etcd-member-replace.yaml", "-e", "role.failed=cp2", "-e", "role.new=sp1")
+        silent = operator.drrun(*words, "--yes", "--no-input")
+        assert (silent.returncode, operator.runs()) == (4, []), silent.stdout + silent.stderr
+        gone = ("-e", "gone=true", "-e", "role.control_plane=control_plane & !cp2")
+        done = operator.drrun(*words, *gone, "--yes", "--no-input", timeout=600)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "cp2  is not connected to" in done.stdout
+        assert listed(fresh, "cp1") == {"cp1": False, "cp3": False, "sp1": False}
+    finally:
+        fresh.power_on("cp2")
+
+
 def test_a_dead_member_is_replaced_by_itself(
     fresh: Lab, operator: Operator, matrix: Matrix
 ) -> None:
@@ -101,13 +117,14 @@ def test_three_become_one_and_three_again(fresh: Lab, operator: Operator, matrix
 
 
 def test_a_member_that_answers_is_not_replaced(fresh: Lab, operator: Operator) -> None:
-    """The operator names cp2, and cp3 is dead as well: refused before anything is changed."""
-    dies(fresh, "cp3")
+    """The operator names cp2, while all are well, and while cp3 is dead: refused before any change."""
     before = listed(fresh, "cp1")
-    done = operator.drrun(
-        *("etcd-member-replace.yaml", "-e", "role.failed=cp2", "-e", "role.new=sp1"),
-        *("--yes", "--no-input"),
-    )
+    words = ("etcd-member-replace.yaml", "-e", "role.failed=cp2", "-e", "role.new=sp1")
+    well = operator.drrun(*words, "--yes", "--no-input")
+    assert well.returncode == 5, well.stdout + well.stderr
+    assert "cp2 answers: it is not dead" in well.stdout + well.stderr
+    dies(fresh, "cp3")
+    done = operator.drrun(*words, "--yes", "--no-input")
     assert done.returncode == 5, done.stdout + done.stderr
     assert "cp3 does not answer either" in done.stdout + done.stderr
     assert listed(fresh, "cp1") == before

@@ -57,13 +57,15 @@ _ROWS = (
     "{{range .items}}{{.kind}}/{{.metadata.name}}={{if .spec.template}}{{if .spec.replicas}}"
     "{{.spec.replicas}}{{else}}0{{end}}{{end}}{{if .spec.schedule}}{{.spec.suspend}}{{end}} {{end}}"
 )
+_KINDS = "pods,deployments,statefulsets,cronjobs"
+"""Asked one after the other. Pods first: one that is seen beside a size of 0 was there while it was 0."""
 _WATCH = f"""
 while :; do
   port=open
   nft list table inet drrun_closed >/dev/null 2>&1 && port=closed
   rows=$(kubectl --kubeconfig /etc/kubernetes/admin.conf --server https://127.0.0.1:6443 \\
     --tls-server-name kubernetes --request-timeout=5s -n {SPACE} \\
-    get deployments,statefulsets,cronjobs,pods -o go-template='{_ROWS}' 2>/dev/null) && echo "$port $rows"
+    get {_KINDS} -o go-template='{_ROWS}' 2>/dev/null) && echo "$port $rows"
 done >/root/watched
 """
 
@@ -117,8 +119,7 @@ def begin(lab: Lab) -> None:
 
 def now(lab: Lab) -> Sight:
     """What the API servers say, through the load balancer."""
-    kinds = "deployments,statefulsets,cronjobs,pods"
-    said = lab.kubectl("get", kinds, "-n", SPACE, "-o", f"go-template={_ROWS}")
+    said = lab.kubectl("get", _KINDS, "-n", SPACE, "-o", f"go-template={_ROWS}")
     return Sight.of(f"open {said.stdout}")
 
 

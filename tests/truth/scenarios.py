@@ -59,6 +59,14 @@ def _gone(lab: Lab, operator: Operator, folder: Path) -> None:
     rehearsal.each(lab, BARE, ["sp1"])
 
 
+def _one_host_dies(lab: Lab, operator: Operator, folder: Path) -> None:
+    """Keys were saved, then cp2's member died with its data; sp1 is a bare machine."""
+    files = ("-e", f"to={folder}/snapshot.db", "-e", f"keys_to={folder}/keys.tar")
+    _must(operator, "etcd-backup.yaml", *files)
+    dies_with_its_data(lab, "cp2")
+    rehearsal.each(lab, BARE, ["sp1"])
+
+
 def _five(_lab: Lab, operator: Operator, _folder: Path) -> None:
     """The spares are members as well."""
     _must(operator, "etcd-grow.yaml", "-e", "role.new=spare")
@@ -149,6 +157,11 @@ SCENARIOS: Mapping[str, Scenario] = {
             "accept_unlisted": "cp1,cp2,cp3",
         },
         _gone,
+    ),
+    "control-plane-join": Scenario(
+        "cp2 killed and wiped; sp1, a bare machine, takes its place",
+        {"role.failed": "cp2", "role.new": "sp1", "keys": "{folder}/keys.tar"},
+        _one_host_dies,
     ),
     "etcd-member-replace": Scenario(
         "cp2 killed and wiped; sp1 takes its place",

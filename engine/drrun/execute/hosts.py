@@ -52,8 +52,8 @@ class Hosts:
 
     @property
     def present(self) -> tuple[HostName, ...]:
-        """Every host of the plan that is neither fenced nor left out."""
-        gone = self._fenced | self.unreached
+        """Every host of the plan that it speaks to, and that is neither fenced nor left out."""
+        gone = self._fenced | self.unreached | {*self.plan.unasked}
         return tuple(host for host in self.plan.targets if host not in gone)
 
     @property
@@ -90,6 +90,11 @@ class Hosts:
             raise Unreachable(
                 f"{host} could not be reached when this began: it is left out, and not locked",
                 hint="bring it back, then `drrun resume`",
+            )
+        if host in self.plan.unasked:
+            raise Refused(
+                f"{host} is not connected to: no step that acts on it runs",
+                hint="leave it out of the step, or let one of the steps run that are skipped",
             )
         slot = self._slots[host]
         with slot.lock:

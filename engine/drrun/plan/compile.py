@@ -24,7 +24,7 @@ from drrun.plan.absence import Absence, refused_step
 from drrun.plan.bind import Binding
 from drrun.plan.demands import Demands, Facts, Specs, plain, unknown_step_type
 from drrun.plan.graph import cycle, ring_mistake, waits
-from drrun.plan.optional import left_out
+from drrun.plan.optional import left_out, spoken_to
 from drrun.plan.plan import Check, Need, Plan, PlanStep, Unit
 from drrun.plan.planned import planned
 from drrun.plan.policies import Said, decided, slips
@@ -86,10 +86,9 @@ class _Compiler:
         self._refuse_skipped()
         if self.problems:
             fail(self.problems)
-        hosts = {host for unit in self.units for host in unit.hosts}
-        hosts |= {host for unit in self.units for guard in unit.guards for host in guard.hosts}
-        hosts |= {host for step in self.steps.values() if step.keep for host in step.keep.hosts}
-        hosts |= self.absence.gone
+        hosts = spoken_to(self.units, self.steps) | self.absence.gone
+        some = [unit for unit in self.units if self.runs[unit.id] is not Runs.NEVER]
+        silent = hosts - spoken_to(some, self.steps) - self.absence.gone
         plan = Plan(
             run=run,
             name=book.name,
@@ -109,6 +108,7 @@ class _Compiler:
             versions=versions,
             whole_roles=self.binding.whole_roles,
             fenced=self.binding.fenced,
+            unasked=tuple(sorted(silent)),
         )
         return Compiled(plan, tuple(self._cautions()))
 

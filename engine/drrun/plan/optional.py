@@ -1,15 +1,17 @@
-"""Steps on roles that may be empty (`min: 0`): without a host they are left out, and their place is kept.
+"""What a plan leaves out: steps on roles that may be empty (`min: 0`), hosts that nobody speaks to.
 
 A step that waits for one that is left out waits for what that one would have waited for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from drrun.lang.hosts import Name, names, parse, resolve
+from drrun.model.rule import STEP_DONE
 from drrun.model.runbook import Runbook
-from drrun.values import CONTROLLER, HostName
+from drrun.plan.plan import PlanStep, Unit
+from drrun.values import CONTROLLER, HostName, StepId
 
 
 def left_out(
@@ -24,6 +26,21 @@ def left_out(
         for place, step in enumerate(runbook.steps)
         if empty and _nobody(step.hosts, empty, roles, hosts)
     }
+
+
+def spoken_to(units: Iterable[Unit], steps: Mapping[StepId, PlanStep]) -> set[HostName]:
+    """Every host that these units act on, ask, or keep an eye on.
+
+    That a step was done somewhere is asked of the journal, not of the host.
+    """
+    found = set[HostName]()
+    for unit in units:
+        checks = (check.hosts for check in (*unit.requires, *unit.ensures))
+        guards = (guard.hosts for guard in unit.guards if guard.fact.name != STEP_DONE)
+        found.update(unit.hosts, *checks, *guards)
+        if (keep := steps[unit.step].keep) is not None:
+            found.update(keep.hosts)
+    return found
 
 
 def _nobody(

@@ -175,6 +175,8 @@ class Plan:
     """The roles as they are without --limit: what rules are proved on."""
     fenced: tuple[Fencing, ...] = ()
     """Hosts that the run does without from its beginning, by the operator's word."""
+    unasked: tuple[HostName, ...] = ()
+    """Hosts on which only steps act whose `when` does not hold: nobody speaks to them."""
     window: str = ""
     """When what is behind the safe point may begin, as 22:00-02:00 in UTC; empty: whenever it comes to it."""
     expected: Mapping[str, float] = field(default_factory=dict)
@@ -207,7 +209,7 @@ class Plan:
     def changed_hosts(self) -> tuple[HostName, ...]:
         """The hosts that some step may change, in the inventory's order."""
         touched = {host for s in self.steps if s.effect is not Effect.READ for host in s.hosts}
-        return tuple(host for host in self.targets if host in touched)
+        return tuple(host for host in self.targets if host in touched - {*self.unasked})
 
     @cached_property
     def staging(self) -> frozenset[StepId]:
@@ -235,7 +237,7 @@ class Plan:
         raw["units"] = [_unit_to_json(unit) for unit in self.units]
         raw["fenced"] = [dataclasses.asdict(fencing) for fencing in self.fenced]
         raw["format"] = FORMAT
-        return _without(raw, {"fenced": [], "window": "", "expected": {}})
+        return _without(raw, {"fenced": [], "unasked": (), "window": "", "expected": {}})
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Plan:
@@ -247,6 +249,7 @@ class Plan:
         fields["whole_roles"] = {name: tuple(hosts) for name, hosts in whole.items()}
         fields["steps"] = tuple(_step(step) for step in raw["steps"])
         fields["units"] = tuple(_unit(unit) for unit in raw["units"])
+        fields["unasked"] = tuple(raw.get("unasked", ()))
         fields["fenced"] = tuple(Fencing(**fencing) for fencing in raw.get("fenced", ()))
         return cls(**fields)
 

@@ -15,9 +15,10 @@ NEXT = (
 
 
 def planned(plan: Plan) -> list[str]:
-    """For the head of a plan: each role that is empty, each fenced host and how many steps go on without."""
+    """For the head of a plan: empty roles, hosts that nobody speaks to, fenced ones and who goes on without."""
     return [
         *(f"! {role}  no host has this role: its steps are left out" for role in empty(plan)),
+        *(f"! {host}  is not connected to: no step that acts on it runs" for host in plan.unasked),
         *(f"! {f.host}  fenced, {_words(f)}; {_without(plan, f)}" for f in plan.fenced),
     ]
 

@@ -11,7 +11,7 @@ from drrun.model.fencing import names
 from drrun.plan.plan import Plan, PlanStep
 from drrun.report import absent, region
 from drrun.report.words import columns, count, fold, one_line, safe
-from drrun.values import Effect, Grade, Json, span
+from drrun.values import Effect, Grade, HostName, Json, span
 
 EFFECTS = {Effect.READ: "read", Effect.CHANGE: "change", Effect.DESTROY: "DESTROYS"}
 FORMAT = 1
@@ -35,13 +35,17 @@ def screen(forecast: Forecast, *, verbose: bool = False) -> str:
 
 def header(plan: Plan) -> list[str]:
     """Which runbook, on what."""
-    gone = {"controller", *(fencing.host for fencing in plan.fenced)}
-    hosts = fold(host for host in plan.targets if host not in gone) or "this machine"
+    hosts = fold(_asked(plan)) or "this machine"
     return [
         f"plan  {plan.name} · {safe(plan.title)}",
         f"      {safe(plan.runbook)} @{plan.runbook_digest[:7]} · {plan.inventory_name} · {hosts}",
         *(f"      {line}" for line in (*region.planned(plan), *absent.planned(plan))),
     ]
+
+
+def _asked(plan: Plan) -> list[HostName]:
+    gone = {"controller", *names(plan.fenced), *plan.unasked}
+    return [host for host in plan.targets if host not in gone]
 
 
 def basis(forecast: Forecast) -> str:
@@ -168,7 +172,7 @@ def _sums(forecast: Forecast) -> list[str]:
     destroys = sum(step.effect is Effect.DESTROY for step in plan.steps)
     parts = [
         count(len(plan.steps), "step"),
-        count(len({*plan.targets} - {"controller", *names(plan.fenced)}), "host"),
+        count(len(_asked(plan)), "host"),
         count(len(forecast.changes), "change"),
     ]
     if forecast.conditional:

@@ -309,7 +309,7 @@ class Join(_Members):
 
 
 class Members(_Members):
-    """Ask who the members are; refuse where one does not answer, unless it is expected to.
+    """Ask who the members are; refuse where one does not answer, or answers and is called dead.
 
     Gives what joining needs. It only reads.
     """
@@ -317,7 +317,7 @@ class Members(_Members):
     uses = "etcd.members"
     effect = Effect.READ
     repeat = Repeat.SAFE
-    outputs = ("endpoints", "initial_cluster", "voters", "staying")
+    outputs = ("endpoints", "initial_cluster", "voters", "staying", "size")
 
     leaving: str = ""
     """Hosts whose members will go, as an expression over roles: `staying` are the others' URLs."""
@@ -341,6 +341,12 @@ class Members(_Members):
                 f"{', '.join(surprise)} does not answer either",
                 hint="replace one dead member at a time, and only while the others answer",
             )
+        alive = [m.name or m.id for m in now.members if m.id in expected & {*now.answering}]
+        if alive:
+            raise Refused(
+                f"{', '.join(alive)} answers: it is not dead",
+                hint="name the dead one; a member that is well leaves with etcd-shrink, once another has joined",
+            )
         for member in now.members:
             state = "answers" if member.id in now.answering else "does not answer"
             group.note(f"{member.name or member.id} at {','.join(member.peer_urls)} {state}")
@@ -349,6 +355,7 @@ class Members(_Members):
             **_told(now.without(expected)),
             "voters": len(now.voters),
             "staying": _told(now.without(away))["endpoints"],
+            "size": now.size,
         }
 
     def _ids(self, group: Group, now: Membership, expression: str) -> frozenset[str]:

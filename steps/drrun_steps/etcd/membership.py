@@ -30,6 +30,8 @@ class Membership:
     leader: str = ""
     quorum: bool = False
     corrupt: bool = False
+    size: int = 0
+    """Bytes of the largest database among those that answer."""
     why: str = ""
     """Why nobody tells; empty when somebody does."""
 
@@ -149,8 +151,9 @@ class EtcdMembership(MemberFact[Membership]):
     timeout: ClassVar[float] = 60.0
 
     def about(self) -> tuple[str, ...]:
-        """The service here, and what all members have agreed on."""
-        return (f"service:{self.service}", f"@{self.service}", f"@members:{self.service}")
+        """The service and the certificates here, and what all members have agreed on."""
+        here = (f"service:{self.service}", f"client:{self.service}")
+        return (*here, f"@{self.service}", f"@members:{self.service}")
 
     def ask(self) -> Command:
         """The list, then the status of every started member in its own words."""
@@ -179,6 +182,7 @@ def membership_of(reply: Reply) -> Membership:
         leader=next(iter(leaders)) if len(leaders) == 1 else "",
         quorum="quorum" in parts,
         corrupt="CORRUPT" in parts.get("alarms", ""),
+        size=max((int(s.get("dbSize", 0)) for s in statuses), default=0),
     )
 
 
@@ -190,8 +194,11 @@ class EtcdSeat(MemberFact[Seat]):
     peer: str = ""
 
     def about(self) -> tuple[str, ...]:
-        """This seat, whatever happens to another member; and all seats, which a restore deals anew."""
-        return (*self.marks(), f"@seats:{self.service}")
+        """This seat, whatever happens to another member; and all seats, which a restore deals anew.
+
+        A host without certificates is told of none.
+        """
+        return (*self.marks(), f"@seats:{self.service}", f"client:{self.service}")
 
     def marks(self) -> tuple[str, ...]:
         """One member that is added, promoted or removed leaves the seats of the others."""

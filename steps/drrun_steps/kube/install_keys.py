@@ -189,7 +189,10 @@ class InstallKeys(HostStep):
                 SERVER=self.server or f"https://{bracketed(host.address)}:6443",
             ),
             sets={fact: satisfies("the archive's, and whole", self._meant)},
-            touches=(f"file:{self.pki}", f"file:{encryption}", f"file:{stage}/keys.tar"),
+            touches=(
+                *(f"file:{self.pki}", f"file:{encryption}", f"file:{stage}/keys.tar"),
+                f"client:{self.etcd}",  # members answer nobody without
+            ),
             repeat=Repeat.SAFE,
             timeout="2m",
         )

@@ -19,8 +19,10 @@ class Moved(GroupStep):
     repeat = Repeat.SAFE
     outputs = ("gone", "backends")
 
-    snapshot: str
-    """The snapshot file on the controller: it says where the old hosts were."""
+    snapshot: str = ""
+    """The snapshot file on the controller, where all hosts have moved: it says where the old ones were."""
+    failed: str = ""
+    """Old hosts, as an expression over roles, where the others stay; they are not connected to."""
     kubeconfig: str = "/etc/kubernetes/admin.conf"
     """A kubeconfig on the host; only its credentials are used."""
 
@@ -28,11 +30,11 @@ class Moved(GroupStep):
         """One question to the first host."""
         host = group.hosts[0]
         ours = {name for h in group.hosts for name in (h.name, h.address)}
-        former = host.read(SnapshotHosts(self.snapshot))
-        old = {word for one in former for word in (one.name, *one.at)} - ours - {""}
+        old = self._old(group) - ours - {""}
         nodes = host.read(KubeAllNodes(self.kubeconfig))
-        gone = [node.name for node in nodes if not ours & {node.name, *node.addresses}]
+        others = [node.name for node in nodes if not ours & {node.name, *node.addresses}]
         dead = [node.name for node in nodes if old & {node.name, *node.addresses}]
+        gone = others if self.snapshot else dead
         for name in dead:
             group.note(f"Node {name} is of a host that is gone: kubectl delete node {name}")
         for name in gone:
@@ -44,3 +46,10 @@ class Moved(GroupStep):
             "and change every kubeconfig that names an old host"
         )
         return {"gone": gone, "backends": backends}
+
+    def _old(self, group: Group) -> set[str]:
+        """Names and addresses of the hosts of before."""
+        failed = group.role(self.failed) if self.failed else ()
+        former = group.hosts[0].read(SnapshotHosts(self.snapshot)) if self.snapshot else ()
+        words = {word for one in former for word in (one.name, *one.at)}
+        return words | {word for host in failed for word in (host.name, host.address)}

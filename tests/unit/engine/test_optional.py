@@ -1,11 +1,15 @@
-"""Roles that may be empty: steps on nobody are left out, and nothing else loses its order by that."""
+"""Roles that may be empty, and hosts on which no step runs: they are left out, and nothing loses its order."""
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from drrun.errors import AuthorError
+from drrun.errors import AuthorError, Unreachable
+from drrun.plan.plan import Plan
 from drrun.report.dry import header
+from drrun.values import HostName
 
 from .conftest import HEAD, Bench, compiled
 
@@ -83,3 +87,55 @@ def test_a_rule_over_an_empty_role_asks_nobody() -> None:
     - {id: start, hosts: members, uses: world.safe-set, with: {key: server, to: running}}
     """
     assert len(compiled(steps, OPTIONAL + rules).steps) == 4
+
+
+# --- hosts that nobody speaks to ----------------------------------------------------------------
+
+GONE = HEAD + "inputs: {gone: {type: bool, default: 'false'}}\n"
+ASIDE = """
+- {id: aside, hosts: h3, uses: world.safe-set, with: {key: k, to: v}, when: not inputs.gone}
+- {id: others, hosts: h1 | h2, uses: world.safe-set, with: {key: k, to: v}}
+"""
+
+
+def test_a_host_on_which_no_step_runs_is_not_connected_to() -> None:
+    """`when` does not hold on any of its steps: it may be off, and is neither asked nor locked."""
+    plan = compiled(ASIDE, GONE, {"gone": "true"})
+    assert plan.unasked == ("h3",)
+    assert "h3" not in plan.changed_hosts
+    assert "! h3  is not connected to: no step that acts on it runs" in "\n".join(header(plan))
+    made = Bench(plan)
+    made.world.down.add(HostName("h3"))
+    assert not made.forecast().refusals
+    assert made.drive().exit_code == 0
+    assert {host for host, _, _ in made.world.effects} == {"h1", "h2"}
+    assert HostName("h3") not in {host for host, _, _ in made.world.fences}
+    again = Plan.from_json(json.loads(json.dumps(plan.to_json())))
+    assert (again.unasked, again.digest) == (("h3",), plan.digest)
+
+
+def test_a_host_on_which_a_step_may_run_is_connected_to() -> None:
+    """By default, and where another step asks it something."""
+    assert compiled(ASIDE, GONE).unasked == ()
+    asked = ASIDE + (
+        "- {id: c, hosts: h1, uses: world.safe-set, with: {key: m, to: v}, requires: "
+        "[{fact: world.value, with: {key_: k}, hosts: h3, is: v}]}"
+    )
+    plan = compiled(asked, GONE, {"gone": "true"})
+    assert plan.unasked == ()
+    made = Bench(plan)
+    made.world.down.add(HostName("h3"))
+    with pytest.raises(Unreachable):
+        made.drive()
+
+
+def test_a_host_that_is_only_asked_is_one_of_the_plan() -> None:
+    """A check of another step is enough to be connected to."""
+    plan = compiled(
+        "- {id: c, hosts: h1, uses: world.safe-set, with: {key: m, to: v}, requires: "
+        "[{fact: world.value, with: {key_: k}, hosts: h3, is: v}]}"
+    )
+    assert "h3" in plan.targets
+    made = Bench(plan)
+    made.world.of(HostName("h3"))["k"] = "v"
+    assert made.drive().exit_code == 0

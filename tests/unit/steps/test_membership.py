@@ -8,12 +8,14 @@ from typing import Literal
 import pytest
 
 from drrun.execute.forecast import Overlay
-from drrun.spi import Reply
-from drrun.testing import FakeHost
+from drrun.spi import Refused, Reply
+from drrun.testing import FakeGroup, FakeHost
 from drrun.values import HostName, NotKnown
 from drrun_steps.etcd.config import Config, cluster_flag
 from drrun_steps.etcd.live import Member
+from drrun_steps.etcd.member import Members
 from drrun_steps.etcd.membership import (
+    EtcdMembership,
     EtcdSeat,
     Membership,
     against_addition,
@@ -125,10 +127,25 @@ def _entry(number: int) -> dict[str, object]:
     }
 
 
+def test_a_member_that_is_called_dead_and_answers_is_told_before_anything_is_done() -> None:
+    """The wrong name would cost a member that is well; the right one leaves the others' URLs."""
+    failed = FakeHost("m3", {}, address="10.0.0.3")
+    for silent, refused in (((), True), ((3,), False)):
+        said = {EtcdMembership(): cluster(3, silent)}
+        group = FakeGroup([FakeHost("m1", said, address="10.0.0.1")], roles={"failed": [failed]})
+        if refused:
+            with pytest.raises(Refused, match="m3 answers: it is not dead"):
+                Members(dead="failed").run(group)
+        else:
+            told = Members(dead="failed").run(group)
+            assert told["endpoints"] == ["https://10.0.0.1:2379", "https://10.0.0.2:2379"]
+
+
 def test_an_answer_is_put_together_from_its_parts() -> None:
     """The dead member is in the list and has no status; a quorum is said by its line."""
     listed = {"header": {"cluster_id": 7}, "members": [_entry(1), _entry(2)]}
-    status = [{"Endpoint": "x", "Status": {"header": {"member_id": 1}, "leader": 1}}]
+    said = {"header": {"member_id": 1}, "leader": 1, "dbSize": 4096}
+    status = [{"Endpoint": "x", "Status": said}]
     text = (
         f"== members\n{json.dumps(listed)}\n== status\n{json.dumps(status)}\n== alarms\n== quorum\n"
     )
@@ -136,6 +153,7 @@ def test_an_answer_is_put_together_from_its_parts() -> None:
     assert now.answering == ("1",)
     assert [m.name for m in now.silent] == ["m2"]
     assert (now.leader, now.quorum, now.endpoints) == ("1", True, ("https://10.0.0.1:2379",))
+    assert now.size == 4096
     assert membership_of(Reply(3, b"", b"Error: context deadline exceeded")).why
 
 
@@ -163,6 +181,19 @@ def test_a_restore_deals_all_seats_anew_and_a_change_of_another_member_none() ->
         known, value = overlay.get(host, fact)
         assert known
         assert isinstance(value, NotKnown)
+
+
+def test_what_a_host_without_certificates_was_told_is_not_known_once_it_has_some() -> None:
+    """Its seat would be told as not known, and its joining as nothing to do; others know what they knew."""
+    seat, sp1, cp1 = EtcdSeat(peer="https://10.0.0.4:2380"), HostName("sp1"), HostName("cp1")
+    overlay = Overlay()
+    for host in (sp1, cp1):
+        overlay.set(host, seat, "not known")
+        overlay.set(host, EtcdMembership(), Membership(why="no certificate"))
+    overlay.touch(sp1, ("client:etcd",), "install-keys.install")
+    for fact in (seat, EtcdMembership()):
+        assert isinstance(overlay.get(sp1, fact)[1], NotKnown)
+        assert not isinstance(overlay.get(cp1, fact)[1], NotKnown)
 
 
 @pytest.mark.parametrize(

@@ -278,6 +278,23 @@ def test_what_the_move_leaves_is_told() -> None:
     assert "10.0.0.31:6443 now" in group.notes[3]
 
 
+def test_where_one_host_was_replaced_its_node_alone_is_told() -> None:
+    """The others' Nodes and the workers' are as they were: nobody has moved but one."""
+    nodes = (
+        Node("cp1", True, ("10.0.0.11",)),
+        Node("cp2", False, ("10.0.0.12",)),
+        Node("worker", True, ("10.0.1.1",)),
+    )
+    host = FakeHost("cp1", {KubeAllNodes(): nodes}, address="10.0.0.11")
+    failed = FakeHost("cp2", {}, address="10.0.0.12")
+    group = FakeGroup([host, FakeHost("sp1", {}, address="10.0.0.31")], roles={"failed": [failed]})
+    told = Moved(failed="failed").run(group)
+    assert told == {"gone": ["cp2"], "backends": ["10.0.0.11:6443", "10.0.0.31:6443"]}
+    assert [note for note in group.notes if "Node " in note] == [
+        "Node cp2 is of a host that is gone: kubectl delete node cp2"
+    ]
+
+
 def test_an_api_server_that_is_stopped_is_told_and_not_started() -> None:
     """It starts later, once etcd does."""
     flag = ServiceFlag("kube-apiserver", "etcd-servers")
