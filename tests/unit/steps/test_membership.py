@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
 from drrun.execute.forecast import Overlay
-from drrun.spi import Refused, Reply
+from drrun.spi import Fact, Refused, Reply
 from drrun.testing import FakeGroup, FakeHost
 from drrun.values import HostName, NotKnown
 from drrun_steps.etcd.config import Config, cluster_flag
@@ -131,7 +131,7 @@ def test_a_member_that_is_called_dead_and_answers_is_told_before_anything_is_don
     """The wrong name would cost a member that is well; the right one leaves the others' URLs."""
     failed = FakeHost("m3", {}, address="10.0.0.3")
     for silent, refused in (((), True), ((3,), False)):
-        said = {EtcdMembership(): cluster(3, silent)}
+        said: dict[Fact[Any], Any] = {EtcdMembership(): cluster(3, silent)}
         group = FakeGroup([FakeHost("m1", said, address="10.0.0.1")], roles={"failed": [failed]})
         if refused:
             with pytest.raises(Refused, match="m3 answers: it is not dead"):
