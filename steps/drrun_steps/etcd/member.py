@@ -18,6 +18,7 @@ from drrun.spi import (
     Group,
     GroupStep,
     Host,
+    NotKnown,
     Outputs,
     Refused,
     Repeat,
@@ -216,7 +217,8 @@ class Join(_Members):
     def _admit(self, host: Host, config: Config, endpoints: tuple[str, ...]) -> None:
         seat = self._seat(host, config, endpoints)
         newcomer = satisfies("absent", lambda now: now == "absent")
-        if host.read(seat) == "absent":
+        now: object = host.read(seat)
+        if isinstance(now, NotKnown) or now == "absent":
             host.require(
                 data_fact(host, self.service),
                 satisfies("missing or empty", lambda found: found.state in {"missing", "empty"}),
