@@ -7,6 +7,7 @@ etcdctl on each host, disks by stat.
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -111,11 +112,15 @@ def destroy(lab: Lab) -> None:
     each(lab, f"find /var/lib/etcd -type f -exec sh -c '{overwrite}' - {{}} ';'", [noisy])
 
 
-def each(lab: Lab, script: str, hosts: Iterable[str]) -> dict[str, str]:
+def each(lab: Lab, script: str, hosts: Iterable[str], *, timeout: float = 60) -> dict[str, str]:
     """Run a script on hosts at once; return what each printed. Raises LabError when one fails."""
     names = list(hosts)
+
+    def run(name: str) -> subprocess.CompletedProcess[str]:
+        return lab.ssh(name, script, timeout=timeout)
+
     with ThreadPoolExecutor(len(names) or 1) as pool:
-        told = dict(zip(names, pool.map(lambda name: lab.ssh(name, script), names), strict=True))
+        told = dict(zip(names, pool.map(run, names), strict=True))
     for name, done in told.items():
         if done.returncode != 0:
             raise LabError(f"{name}: exit {done.returncode}: {script[:80]}\n{done.stderr}")
@@ -135,8 +140,8 @@ def members(lab: Lab, hosts: Sequence[str] = ()) -> list[Member]:
     # Controllers write all the time: hashes compare only at one revision that all have reached.
     lowest = min(json.loads(text)[0]["Status"]["header"]["revision"] for text in told.values())
     # A hash reads every key: a large database takes longer than any other question.
-    patient = ETCDCTL.replace("--command-timeout=5s", "--command-timeout=50s")
-    hashes = each(lab, f"{patient} endpoint hashkv --rev={lowest} -w json", names)
+    patient = ETCDCTL.replace("--command-timeout=5s", "--command-timeout=270s")
+    hashes = each(lab, f"{patient} endpoint hashkv --rev={lowest} -w json", names, timeout=300)
     found = []
     for name in names:
         header = json.loads(told[name])[0]["Status"]["header"]
