@@ -64,7 +64,6 @@ def test_a_member_whose_host_is_off_is_replaced(fresh: Lab, operator: Operator) 
         gone = ("-e", "gone=true", "-e", "role.control_plane=control_plane & !cp2")
         done = operator.drrun(*words, *gone, "--yes", "--no-input", timeout=600)
         assert done.returncode == 0, done.stdout + done.stderr
-        assert "cp2  is not connected to" in done.stdout
         assert listed(fresh, "cp1") == {"cp1": False, "cp3": False, "sp1": False}
     finally:
         fresh.power_on("cp2")

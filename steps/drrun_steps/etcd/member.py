@@ -163,7 +163,7 @@ def _told(now: Membership) -> Outputs:
 class Join(_Members):
     """Make these hosts members of a running cluster, one by one: learner, filled, then voter.
 
-    Each is added as a learner, told the members as they are now, started on an empty data
+    Each is told the members as they are now, added as a learner, started on an empty data
     directory, and promoted when it has caught up. All but the last host's adding waits for the
     one before. Undo puts the settings back; a member that joined is taken out again with
     etcd.member.remove.
@@ -190,13 +190,14 @@ class Join(_Members):
         return turns.of_upkeep(self.service)
 
     def run(self, group: Group) -> Outputs:
-        """Judge, add, tell, start, promote; for each host in turn."""
+        """Judge, tell, add, start, promote; for each host in turn: what may fail here comes before the add."""
         endpoints, cluster = tuple(self.endpoints), str(self.initial_cluster)
         for host in group.hosts:
             config = self._fit(host)
             cluster = joined(cluster, config)
-            self._admit(host, config, endpoints)
+            self._ready(host, config, endpoints)
             self._tell(host, cluster)
+            self._add(host, config, endpoints)
             self._start(host)
             self._promote(host, config, endpoints)
             endpoints = (*endpoints, config.client_url)
@@ -214,10 +215,9 @@ class Join(_Members):
             )
         return config
 
-    def _admit(self, host: Host, config: Config, endpoints: tuple[str, ...]) -> None:
-        seat = self._seat(host, config, endpoints)
-        newcomer = satisfies("absent", lambda now: now == "absent")
-        now: object = host.read(seat)
+    def _ready(self, host: Host, config: Config, endpoints: tuple[str, ...]) -> None:
+        """Refuse where it must not be added, unless it has been."""
+        now: object = host.read(self._seat(host, config, endpoints))
         if isinstance(now, NotKnown) or now == "absent":
             host.require(
                 data_fact(host, self.service),
@@ -232,6 +232,10 @@ class Join(_Members):
                 hint="see `etcdctl member list` and `etcdctl endpoint status --cluster`",
                 within="15s",
             )
+
+    def _add(self, host: Host, config: Config, endpoints: tuple[str, ...]) -> None:
+        seat = self._seat(host, config, endpoints)
+        newcomer = satisfies("absent", lambda now: now == "absent")
         host.change(
             f"add-{host.name}",
             sh(

@@ -1,9 +1,10 @@
 """Flags of a service, changed where its unit's files say them.
 
-A flag stands in the unit itself, in a drop-in, or in an environment file; what stands there is
+A flag stands in the unit itself, in a drop-in, in an environment file, or in a manifest; what stands there is
 what an operator will read next year, so that is the place that is changed. Anything else (a second
 place, a drop-in over it) would leave a host that says two things.
-Rule 1: exactly one place, or nothing is changed and the places are named.
+Rule 1: exactly one place, or nothing is changed and the places are named. One of etcd that is said nowhere is
+said in the last environment file, or in the manifest: kubeadm's first host has no --initial-cluster-state.
 Rule 2: what a command of the host's own says (`own`) is read, and never changed.
 """
 
@@ -66,9 +67,24 @@ set -eu
 if is_own; then
   echo "drrun: what $UNIT is started with is $own_way's to say: change --$FLAG there" >&2; exit 5
 fi
+anew() { # FILE PROGRAM: written beside it, then put in its place
+  new=${1%/*}/.${1##*/}.drrun-new
+  cp -p -- "$1" "$new"
+  OLD=$old awk -v flag="--$FLAG=" -v key="$KEY=" "$2" "$1" >"$new"
+  sync "$new"
+  mv -f -- "$new" "$1"
+}
 found=$(places)
 count=$(printf '%s' "$found" | grep -c . || true)
-if [ "$count" = 0 ] && [ -n "$KEY" ]; then # said nowhere: the last environment file says it now
+if [ "$count" = 0 ] && [ -n "$KEY" ] && is_pod; then # said nowhere: a flag of its own, behind the first one
+  old=
+  keep "$files"
+  anew "$files" '
+    { print }
+    !done && match($0, /^ *- --/) { print substr($0, 1, RLENGTH - 2) flag ENVIRON["VALUE"]; done = 1 }'
+  exit 0
+fi
+if [ "$count" = 0 ] && [ -n "$KEY" ]; then # the last environment file says it now
   last=$(systemctl show -p EnvironmentFiles "$UNIT" | sed -n 's/^EnvironmentFiles=\(.*\) (ignore_errors=[a-z]*)$/\1/p' | tail -n 1)
   if [ -w "$last" ]; then
     keep "$last"
@@ -82,9 +98,7 @@ fi
   echo "drrun: $FLAG of $UNIT is said in $count places: $(printf '%s' "$found" | tr '\n' ' ')" >&2; exit 5; }
 file=${found%%:*}; old=${found#*:}
 keep "$file"
-new=${file%/*}/.${file##*/}.drrun-new
-cp -p -- "$file" "$new"
-OLD=$old awk -v flag="--$FLAG=" -v key="$KEY=" '
+anew "$file" '
   BEGIN { old = ENVIRON["OLD"]; new = ENVIRON["VALUE"] }
   /^[[:space:]]*[#;]/ { print; next }
   { at = index($0, flag); n = length(flag)
@@ -94,9 +108,7 @@ OLD=$old awk -v flag="--$FLAG=" -v key="$KEY=" '
       if (quote == "\"" || quote == "\047") n++
       $0 = substr($0, 1, at + n - 1) new substr($0, at + n + length(old))
     }
-    print }' "$file" >"$new"
-sync "$new"
-mv -f -- "$new" "$file"
+    print }'
 is_pod || systemctl daemon-reload
 """
 )

@@ -76,7 +76,7 @@ def test_every_member_that_joins_is_told_with_all_its_changes() -> None:
     told = Dry(plan, Registry(), _reader).forecast()
     assert not [unit for unit in told.units if unit.unknown or unit.refused]
     joined = [change.name for change in told.changes if change.step == "join"]
-    each = ["add", "set-initial-cluster", "set-initial-cluster-state", "start", "promote"]
+    each = ["set-initial-cluster", "set-initial-cluster-state", "add", "start", "promote"]
     assert joined == [f"{name}-{host}" for host in ("sp1", "sp2") for name in each]
     assert [str(c.host) for c in told.changes if c.step == "servers"] == [
         *("cp1", "cp1", "cp2", "cp2", "cp3", "cp3")

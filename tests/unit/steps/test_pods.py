@@ -12,7 +12,7 @@ import pytest
 
 from drrun.spi import Command, Fact, Reply
 from drrun.testing import FakeHost
-from drrun_steps.etcd.config import EtcdConfig
+from drrun_steps.etcd.config import EtcdConfig, state_flag
 from drrun_steps.service.dead_end import ServiceDeadEnd
 from drrun_steps.service.facts import (
     ServiceHeld,
@@ -223,6 +223,25 @@ def test_a_flag_of_a_manifest_is_changed_there_and_put_back(node: Node) -> None:
     assert (node.pods, list(node.manifests.iterdir())) == (["etcd.yaml"], [node.live])
     assert node.run(put_back(flag, "r1")).exit == 0
     assert node.live.read_text() == MANIFEST
+
+
+def test_a_flag_that_a_manifest_of_etcd_lacks_is_added_to_it(node: Node) -> None:
+    """Kubeadm's first host has no --initial-cluster-state: it could not join again, once it was removed."""
+    flag = state_flag(NAME)
+    node.do(Stop(service=NAME))
+    assert node.read(flag) == ()
+    for _ in range(2):
+        done = node.run(set_flag(flag, "existing", "r1"))
+        assert done.exit == 0, done.complaint
+        assert node.read(flag) == ("existing",)
+    first = next(line for line in MANIFEST.splitlines(keepends=True) if "- --" in line)
+    added = f"{first}    - --initial-cluster-state=existing\n"
+    assert node.away.read_text() == MANIFEST.replace(first, added, 1)
+    assert node.away.stat().st_mode & 0o777 == 0o600
+    assert node.run(put_back(flag, "r1")).exit == 0
+    assert node.away.read_text() == MANIFEST
+    unknown = node.run(set_flag(ServiceFlag(NAME, "no-variable-says-this"), "x", "r1"))
+    assert (unknown.exit, node.away.read_text()) == (5, MANIFEST)
 
 
 def test_the_settings_of_a_member_are_read_from_its_manifest_also_while_it_is_held(
