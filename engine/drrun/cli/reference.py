@@ -10,6 +10,8 @@ from pathlib import Path
 from drrun import __version__
 from drrun.cli import verbs
 from drrun.cli.parser import build
+from drrun.lang.load import load_runbook
+from drrun.places import stock_runbooks
 from drrun.registry import Registry
 from drrun.report import reference
 
@@ -21,10 +23,12 @@ def pages() -> Mapping[str, str]:
     """File name -> what it must hold."""
     registry = Registry()
     steps = [spec for spec in map(registry.step, registry.steps()) if spec is not None]
+    stock = [load_runbook(path).runbook for path in sorted(stock_runbooks().glob("*.yaml"))]
     facts = [spec for spec in map(registry.fact, registry.facts()) if spec is not None]
     return {
         "cli.md": cli_page(),
         "runbook.md": reference.runbook_page(),
+        "stock-runbooks.md": reference.stock_page(stock),
         "steps.md": reference.steps_page(steps, facts),
         "events.md": reference.events_page(),
     }
