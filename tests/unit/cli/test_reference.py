@@ -6,7 +6,7 @@ import pytest
 
 from drrun.cli.reference import FOLDER, pages
 
-NAMES = ("cli.md", "events.md", "runbook.md", "steps.md")
+NAMES = ("cli.md", "events.md", "runbook.md", "steps.md", "stock-runbooks.md")
 
 
 @pytest.mark.parametrize("name", NAMES)
