@@ -14,7 +14,7 @@ from drrun_lab.waiting import until
 
 from .conftest import Matrix
 from .states import LOST, MEMBERS, QUOTA, fill, urls
-from .test_quorum import listed
+from .test_quorum import listed, rescued
 from .test_restore import restore
 from .test_static_pods import MANIFESTS, lives
 
@@ -57,10 +57,7 @@ def test_two_of_three_are_ruined_and_every_key_is_there(
         assert "the survivor is cp1, which answers" in done.stdout
         assert prober.lost() == []
         _whole(pods, manifests)
-        remarks.append(
-            f"{len(taken)} writes acknowledged before the loss, all present; "
-            f"nobody could write for {prober.gap():.1f} s"
-        )
+        remarks += rescued(operator, prober, len(taken))
 
 
 def test_one_member_is_restored_and_the_others_join_it(
