@@ -199,7 +199,7 @@ class _Compiler:
             message, hint = unknown_step_type(step.uses, self.specs)
             self._problem((*at, "uses"), "unknown-step-type", message, hint)
             return
-        hosts = self._hosts(step.hosts, (*at, "hosts"))
+        hosts = self._hosts(step.hosts, (*at, "hosts"), step.when)
         if hosts is None:
             return
         policy = step.on_unreachable or self.loaded.runbook.on_unreachable
@@ -234,7 +234,7 @@ class _Compiler:
         for slip in slips(said, spec, checkable=checkable):
             self._problem((*at, slip.field), slip.code, slip.message, slip.hint)
 
-    def _hosts(self, text: str, loc: Loc) -> tuple[HostName, ...] | None:
+    def _hosts(self, text: str, loc: Loc, when: str | None = None) -> tuple[HostName, ...] | None:
         if text == CONTROLLER:
             return (CONTROLLER,)
         try:
@@ -244,10 +244,11 @@ class _Compiler:
             return None
         present = self.absence.present(hosts)
         if not present:
-            message = f"`{text}` names no host of {self.inventory.name}"
+            message, hint = f"`{text}` names no host of {self.inventory.name}", ""
             if hosts or self.absence.of_step(text):
                 message = f"every host of `{text}` is fenced: nobody is left to act on"
-            self._problem(loc, "no-hosts", message)
+                hint = f"where `when: {when}` does not hold, no --fenced is needed" if when else ""
+            self._problem(loc, "no-hosts", message, hint)
             return None
         return present
 

@@ -131,6 +131,16 @@ def test_what_nobody_may_assume_is_refused_when_planned(
     assert words in " ".join(message for _, message in codes(caught.value))
 
 
+def test_a_fenced_host_that_an_input_leaves_out_is_told_of_that_input() -> None:
+    """`etcd-member-replace --fenced cp2=power`: the way out is `-e gone=true`, and no fence."""
+    head = SKIP + "inputs: {gone: {type: bool, default: 'false'}}\n"
+    step = "{id: a, hosts: h3, uses: world.safe-set, with: {key: k, to: v}, when: not inputs.gone}"
+    with pytest.raises(AuthorError) as caught:
+        compiled(f"- {step}", head, fenced=[WORD])
+    (told,) = [d for d in caught.value.diagnostics if isinstance(d, Diagnostic)]
+    assert told.hint == "where `when: not inputs.gone` does not hold, no --fenced is needed"
+
+
 def test_one_step_may_say_what_the_runbook_does_not() -> None:
     """`on_unreachable` of a step wins, both ways."""
     step = "{id: a, hosts: members, uses: world.safe-set, with: {key: k, to: v}, on_unreachable: "
