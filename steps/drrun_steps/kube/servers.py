@@ -13,12 +13,16 @@ from drrun_steps.service.flags import ServiceFlag, put_back, set_flag
 from drrun_steps.service.steps import restart
 from drrun_steps.service.units import unit
 
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+"""How kubeadm's API servers name the member on their own host."""
+
 
 class EtcdServers(HostStep):
     """Set `--etcd-servers` of this host's API server, restart it, and prove that it is ready.
 
     The member of the host itself comes first. Use `order: serial`, so that the load balancer
-    always has somebody to send clients to. A server that knows just these members is left alone.
+    always has somebody to send clients to. A server that knows just these members is left alone; without
+    `complete` also one that knows nobody else, as its own member alone by kubeadm's loopback address.
     With `restart: false` one that is stopped is told, and starts with it later.
     """
 
@@ -28,6 +32,8 @@ class EtcdServers(HostStep):
 
     endpoints: Listed
     """Client URLs of the members, from etcd.member.join or etcd.member.remove."""
+    complete: Flag = True
+    """Whether the server must know all of them; false where it only must not know others."""
     restart: Flag = True
     """Whether the server is restarted and proved; false for one that is stopped."""
     service: str = "kube-apiserver"
@@ -47,9 +53,9 @@ class EtcdServers(HostStep):
         wanted = ",".join(
             sorted(self.endpoints, key=lambda url: urlsplit(url).hostname != host.address)
         )
-        said = host.read(flag)
-        if len(said) == 1 and set(said[0].split(",")) == set(self.endpoints):
-            host.note(f"{host.name}: the API server knows these members already")
+        if self._fits(host.read(flag), host.address):
+            whom = "these members" if self.complete else "no other member"
+            host.note(f"{host.name}: the API server knows {whom} already")
             return
         host.change(
             "set", set_flag(flag, wanted, host.run), sets={flag: (wanted,)}, repeat=Repeat.SAFE
@@ -64,6 +70,12 @@ class EtcdServers(HostStep):
             hint=f"see `journalctl -u {unit(self.service)}` on {host.name}; undo puts the flag back",
             within=self.within,
         )
+
+    def _fits(self, said: tuple[str, ...], own: str) -> bool:
+        known, meant = set(said[0].split(",") if len(said) == 1 else ()), set(self.endpoints)
+        if self.complete or not known or own not in {urlsplit(url).hostname for url in meant}:
+            return known == meant
+        return {url for url in known if urlsplit(url).hostname not in _LOOPBACK} <= meant
 
     def _restart(self, host: Host, name: str) -> None:
         host.change(

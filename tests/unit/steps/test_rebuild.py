@@ -301,3 +301,27 @@ def test_an_api_server_that_is_stopped_is_told_and_not_started() -> None:
     host = FakeHost("sp1", {flag: ("https://10.0.0.11:2379",)}, address="10.0.0.31")
     EtcdServers(endpoints=("https://10.0.0.31:2379",), restart=False).run(host)
     assert host.change_names == ["set"]
+
+
+@pytest.mark.parametrize(
+    ("said", "changes"),
+    [
+        (("https://127.0.0.1:2379",), []),
+        (("https://10.0.0.11:2379,https://10.0.0.13:2379",), []),
+        (("https://10.0.0.11:2379,https://10.0.0.12:2379",), ["set"]),
+        (("https://10.0.0.12:2379,https://127.0.0.1:2379",), ["set"]),
+        ((), ["set"]),
+    ],
+)
+def test_an_api_server_that_knows_no_other_member_is_left_alone_where_that_is_enough(
+    said: tuple[str, ...], changes: list[str]
+) -> None:
+    """As kubeadm starts it, with its own member alone: no restart for a member that it never asked."""
+    flag = ServiceFlag("kube-apiserver", "etcd-servers")
+    members = ("https://10.0.0.11:2379", "https://10.0.0.13:2379")
+    host = FakeHost("cp1", {flag: said}, address="10.0.0.11")
+    EtcdServers(endpoints=members, complete=False, restart=False).run(host)
+    assert host.change_names == changes
+    away = FakeHost("cp2", {flag: ("https://127.0.0.1:2379",)}, address="10.0.0.12")
+    EtcdServers(endpoints=members, complete=False, restart=False).run(away)
+    assert away.change_names == ["set"], "its own member is the one that goes"
