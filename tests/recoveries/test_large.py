@@ -62,7 +62,7 @@ def test_a_database_of_two_gigabytes_comes_back_in_pods(
     pods.wait_ready()
     size = _filled(pods)
     with matrix.cell("restore a database of 2 GB", pods) as remarks:
-        outage = restored(pods, operator, tmp_path / "snapshot.db")
+        outage = restored(pods, operator, tmp_path / "snapshot.db", loss=5000)
         remarks += _told_apart(operator, size, outage)
 
 

@@ -60,13 +60,16 @@ def test_a_restore_brings_back_what_the_snapshot_holds(
         remarks.append(BY_HAND)
 
 
-def restored(lab: Lab, operator: Operator, snapshot: Path) -> float:
-    """Back up, predict, restore, prove; the outage in seconds."""
+def restored(lab: Lab, operator: Operator, snapshot: Path, *, loss: int = 1000) -> float:
+    """Back up, predict, restore, prove; the outage in seconds.
+
+    `loss`: how many revisions may be lost; clients write on while it is staged.
+    """
     before = rehearsal.write_objects(lab, "before", 20)
     hosts = [host.name for host in lab.layout.members]
     old = rehearsal.members(lab)[0].cluster
     manifests = each(lab, MANIFESTS, hosts)
-    words = ("restore-cluster.yaml", "-e", f"snapshot={snapshot}", "-e", "accept_loss=1000")
+    words = ("restore-cluster.yaml", "-e", f"snapshot={snapshot}", "-e", f"accept_loss={loss}")
     with _without_tools(lab):
         saved = operator.drrun("etcd-backup.yaml", "-e", f"to={snapshot}", "--yes", "--no-input")
         assert saved.returncode == 0, saved.stdout + saved.stderr

@@ -21,7 +21,7 @@ from drrun_steps.etcd.aside import Aside
 from drrun_steps.etcd.corrupt import CorruptProve
 from drrun_steps.etcd.drill import Drill
 from drrun_steps.etcd.gates import Consistent, Disarm, ProveDown
-from drrun_steps.etcd.measure import Measure, Remeasure
+from drrun_steps.etcd.measure import Measure, Remeasure, Unmoved
 from drrun_steps.etcd.member import Join, Members, Remove
 from drrun_steps.etcd.preflight import Preflight
 from drrun_steps.etcd.replay import Replay
@@ -46,6 +46,7 @@ STEPS: tuple[type[Step], ...] = (
     SurvivorSave,
     Measure,
     Remeasure,
+    Unmoved,
     Prepare,
     Same,
     Install,

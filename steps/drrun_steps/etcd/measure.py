@@ -20,10 +20,11 @@ from drrun.spi import (
     satisfies,
     step_done,
 )
-from drrun_steps.etcd.access import ask_each
+from drrun_steps.etcd.access import ask_each, overrides
 from drrun_steps.etcd.config import Config, EtcdTools, Tools
 from drrun_steps.etcd.disk import DataDir
 from drrun_steps.etcd.identity import bump, cluster_id, conflicts, initial_cluster, strangers
+from drrun_steps.etcd.live import EtcdStatus
 from drrun_steps.etcd.ruling import config_fact, data_fact
 from drrun_steps.fields import Listed
 from drrun_steps.host import HostDisk
@@ -171,6 +172,46 @@ def _plan(config: Config, tool: Tools) -> MemberPlan:
     )
 
 
+class Unmoved(GroupStep):
+    """Prove, once the restore is staged, that members that answer have not moved beyond what was accepted.
+
+    To stage a large snapshot takes minutes, and a run may rest for days before it goes on: what was written
+    since the verdict is found here, while everything runs, and not by etcd.restore.remeasure in the outage.
+    """
+
+    uses = "etcd.restore.unmoved"
+    effect = Effect.READ
+    repeat = Repeat.SAFE
+
+    revision: Whole
+    """The snapshot's revision."""
+    bump: Whole
+    """How far the staged revisions were raised."""
+    limit: Whole
+    """The greatest revision that etcd.verdict accepted to lose."""
+    service: str = "etcd"
+    """etcd's unit."""
+
+    def run(self, group: Group) -> None:
+        """One status a member."""
+        highest = _highest(self.revision, self.bump, self.limit)
+        said = ask_each(group, group.hosts, lambda h: EtcdStatus(**overrides(h, self.service)))
+        newest = max((s.revision for s in said.values() if s.answers), default=0)
+        if newest > highest:
+            gap = newest - self.revision
+            raise Refused(
+                f"etcd has revision {newest} by now, {gap} above the snapshot's: since the verdict, more was "
+                "written than was accepted to be lost",
+                hint=f"nothing was stopped. Start again with -e accept_loss={2 * gap}, to cover what is written while "
+                "it is staged; or keep clients away first",
+            )
+
+
+def _highest(revision: int, bump: int, limit: int) -> int:
+    """The greatest revision that may be thrown away: accepted, and below the staged ones."""
+    return min(limit, revision + bump - 1) if bump else limit
+
+
 class Remeasure(GroupStep):
     """Measure the revisions once more, now that nothing can write any more (hazard H10).
 
@@ -202,7 +243,7 @@ class Remeasure(GroupStep):
 
     def run(self, group: Group) -> None:
         """One read a host; in a dry-run noted as checked at run where etcd still runs."""
-        highest = min(self.limit, self.revision + self.bump - 1) if self.bump else self.limit
+        highest = _highest(self.revision, self.bump, self.limit)
         for host in group.hosts:
             host.require(
                 data_fact(host, self.service),

@@ -67,7 +67,9 @@ def decide(snapshot: int, seen: Mapping[str, Seen], accepted: Accepted, *, quoru
     )
     if refused is not None:
         return Verdict("refuse", *refused, newest, gap, not dark)
-    limit = max(newest, snapshot) + tolerance(gap, moving=_moving(seen))
+    moving = _moving(seen)
+    named = accepted.loss or 0 if moving else 0
+    limit = max(newest, snapshot + named) + tolerance(gap, moving=moving)
     text = _reason(seen, gap, quorum=quorum)
     return Verdict("restore", text, "", newest, gap, not dark, limit)
 
@@ -82,11 +84,19 @@ def _revision(seen: Seen) -> int | None:
 
 
 def tolerance(gap: int, *, moving: bool) -> int:
-    """How far the named loss may be from the measured one: 0 when nothing can write any more.
+    """How far the named loss may be below the measured one: 0 when nothing can write any more.
 
     A live cluster moves on while the operator types: by leases alone a revision a second or so.
     """
     return gap // 10 + 1_000 if moving else 0
+
+
+def _most(gap: int, *, moving: bool) -> int:
+    """The most that may be named: a live cluster moves on while a large snapshot is staged, too.
+
+    More than ten times the gap is no measure of this cluster.
+    """
+    return 10 * gap + 10_000 if moving else gap
 
 
 def _moving(seen: Mapping[str, Seen]) -> bool:
@@ -193,7 +203,7 @@ def _loss(
     if accepted.loss is None:
         rescue = "a snapshot of the host that is ahead loses less (start its etcd; etcd-backup needs no quorum)"
         return text, f"{rescue}; {_insist(gap)}"
-    if abs(gap - accepted.loss) <= tolerance(gap, moving=moving):
+    if gap - tolerance(gap, moving=moving) <= accepted.loss <= _most(gap, moving=moving):
         return None
     return f"accept_loss={accepted.loss} was said, but {text}", f"say -e accept_loss={gap}"
 

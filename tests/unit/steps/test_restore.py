@@ -22,7 +22,7 @@ from drrun_steps.etcd.live import (
     Members,
     Status,
 )
-from drrun_steps.etcd.measure import Measure, Remeasure
+from drrun_steps.etcd.measure import Measure, Remeasure, Unmoved
 from drrun_steps.etcd.membership import EtcdSeat
 from drrun_steps.etcd.place import EtcdStaged, Staged
 from drrun_steps.etcd.restore import Install, Prepare, Same
@@ -282,6 +282,20 @@ def test_remeasuring_stops_when_more_was_written() -> None:
         step.run(_cluster(data=DataDir("readable", 141)))
     with pytest.raises(Refused):
         step.run(_cluster(data=DataDir("in-use")))
+
+
+def test_what_was_written_while_it_was_staged_is_found_before_the_first_stop() -> None:
+    """Members that answer may move up to what was accepted; those that are down say nothing here."""
+    step = Unmoved(revision=100, bump=1_000_000, limit=140)
+    step.run(_cluster())
+    step.run(_cluster(status=Status(answers=True, revision=140)))
+    with pytest.raises(Refused, match="revision 141 by now, 41 above the snapshot's") as caught:
+        step.run(_cluster(status=Status(answers=True, revision=141)))
+    assert "nothing was stopped" in caught.value.hint
+    assert "accept_loss=82" in caught.value.hint
+    low = Unmoved(revision=100, bump=10, limit=140)
+    with pytest.raises(Refused):
+        low.run(_cluster(status=Status(answers=True, revision=110)))
 
 
 def test_the_last_chance_may_find_nobody() -> None:
