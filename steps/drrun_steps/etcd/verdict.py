@@ -67,9 +67,7 @@ def decide(snapshot: int, seen: Mapping[str, Seen], accepted: Accepted, *, quoru
     )
     if refused is not None:
         return Verdict("refuse", *refused, newest, gap, not dark)
-    moving = _moving(seen)
-    named = accepted.loss or 0 if moving else 0
-    limit = max(newest, snapshot + named) + tolerance(gap, moving=moving)
+    limit = limit_of(snapshot, newest, accepted.loss or 0, moving=_moving(seen))
     text = _reason(seen, gap, quorum=quorum)
     return Verdict("restore", text, "", newest, gap, not dark, limit)
 
@@ -91,12 +89,19 @@ def tolerance(gap: int, *, moving: bool) -> int:
     return gap // 10 + 1_000 if moving else 0
 
 
-def _most(gap: int, *, moving: bool) -> int:
+def limit_of(snapshot: int, newest: int, named: int, *, moving: bool) -> int:
+    """The greatest revision that may still be found when everything is down, `named` to be lost."""
+    known = max(newest, snapshot + named) if moving else max(newest, snapshot)
+    return known + tolerance(max(0, newest - snapshot), moving=moving)
+
+
+def most(gap: int, *, moving: bool) -> int:
     """The most that may be named: a live cluster moves on while a large snapshot is staged, too.
 
-    More than ten times the gap is no measure of this cluster.
+    More than ten times the gap is no measure of this cluster; and the slack of the bump is larger than what
+    is allowed here, so that nothing is staged twice.
     """
-    return 10 * gap + 10_000 if moving else gap
+    return gap + min(max(9 * gap, 10_000), 100_000) if moving else gap
 
 
 def _moving(seen: Mapping[str, Seen]) -> bool:
@@ -203,7 +208,7 @@ def _loss(
     if accepted.loss is None:
         rescue = "a snapshot of the host that is ahead loses less (start its etcd; etcd-backup needs no quorum)"
         return text, f"{rescue}; {_insist(gap)}"
-    if gap - tolerance(gap, moving=moving) <= accepted.loss <= _most(gap, moving=moving):
+    if gap - tolerance(gap, moving=moving) <= accepted.loss <= most(gap, moving=moving):
         return None
     return f"accept_loss={accepted.loss} was said, but {text}", f"say -e accept_loss={gap}"
 
