@@ -26,6 +26,7 @@ from drrun_steps.etcd.disk import DataDir
 from drrun_steps.etcd.identity import bump, cluster_id, conflicts, initial_cluster, strangers
 from drrun_steps.etcd.live import EtcdStatus
 from drrun_steps.etcd.ruling import config_fact, data_fact
+from drrun_steps.etcd.verdict import most
 from drrun_steps.fields import Listed
 from drrun_steps.host import HostDisk
 from drrun_steps.service.facts import ServiceState
@@ -199,10 +200,11 @@ class Unmoved(GroupStep):
         newest = max((s.revision for s in said.values() if s.answers), default=0)
         if newest > highest:
             gap = newest - self.revision
+            named = min(2 * gap, most(gap, moving=True))
             raise Refused(
                 f"etcd has revision {newest} by now, {gap} above the snapshot's: since the verdict, more was "
                 "written than was accepted to be lost",
-                hint=f"nothing was stopped. Start again with -e accept_loss={2 * gap}, to cover what is written while "
+                hint=f"nothing was stopped. Start again with -e accept_loss={named}, to cover what is written while "
                 "it is staged; or keep clients away first",
             )
 

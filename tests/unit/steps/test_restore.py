@@ -293,6 +293,9 @@ def test_what_was_written_while_it_was_staged_is_found_before_the_first_stop() -
         step.run(_cluster(status=Status(answers=True, revision=141)))
     assert "nothing was stopped" in caught.value.hint
     assert "accept_loss=82" in caught.value.hint
+    with pytest.raises(Refused) as caught:
+        step.run(_cluster(status=Status(answers=True, revision=900_100)))
+    assert "accept_loss=1000000, " in caught.value.hint, "the verdict takes no more"
     low = Unmoved(revision=100, bump=10, limit=140)
     with pytest.raises(Refused):
         low.run(_cluster(status=Status(answers=True, revision=110)))
