@@ -7,7 +7,6 @@ etcdctl on each host, disks by stat.
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -115,12 +114,9 @@ def destroy(lab: Lab) -> None:
 def each(lab: Lab, script: str, hosts: Iterable[str], *, timeout: float = 60) -> dict[str, str]:
     """Run a script on hosts at once; return what each printed. Raises LabError when one fails."""
     names = list(hosts)
-
-    def run(name: str) -> subprocess.CompletedProcess[str]:
-        return lab.ssh(name, script, timeout=timeout)
-
     with ThreadPoolExecutor(len(names) or 1) as pool:
-        told = dict(zip(names, pool.map(run, names), strict=True))
+        ran = pool.map(lambda name: lab.ssh(name, script, timeout=timeout), names)
+        told = dict(zip(names, ran, strict=True))
     for name, done in told.items():
         if done.returncode != 0:
             raise LabError(f"{name}: exit {done.returncode}: {script[:80]}\n{done.stderr}")

@@ -99,13 +99,13 @@ def _ended(event: Happened, step: str) -> bool:
     return event.type == "unit.finished" and event.body["unit"].startswith(f"{step}@")
 
 
-def predicted(forecast: str) -> list[tuple[str, str, str]]:
-    """(step, host, change) of a dry-run, in its order. Conditional ones are not promised."""
+def predicted(forecast: str, *, conditional: bool = False) -> list[tuple[str, str, str]]:
+    """(step, host, change) of a dry-run, in its order: those that are promised, or those that are not."""
     return [
         (unit["step"], change["host"], change["name"])
         for unit in json.loads(forecast)["units"]
         for change in unit["changes"]
-        if not change.get("conditional")
+        if bool(change.get("conditional")) is conditional
     ]
 
 

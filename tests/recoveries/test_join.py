@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.lab.test_recovery import made, predicted
 from tests.recoveries.states import BARE, MEMBERS, urls
-from tests.recoveries.test_members import listed
+from tests.recoveries.test_members import listed, servers
+from tests.recoveries.test_rebuild import keys_saved
 
 from drrun_lab import Lab, rehearsal
 from drrun_lab.operator import Operator
@@ -18,17 +18,8 @@ from drrun_lab.prober import Prober
 from .conftest import Matrix
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
-SERVERS = "systemctl show -p ExecStart --value kube-apiserver | sed -n 's/.*--etcd-servers=\\([^ ]*\\).*/\\1/p'"
 LATER = "date +%s >>/etc/kubernetes/pki/ca.crt"
 """The authority of the cluster is another one than the archive's."""
-
-
-def keys_saved(operator: Operator, folder: Path) -> Path:
-    """The archive of a running control plane's keys."""
-    files = ("-e", f"to={folder}/snapshot.db", "-e", f"keys_to={folder}/keys.tar")
-    done = operator.drrun("etcd-backup.yaml", *files, "--yes", "--no-input")
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder / "keys.tar"
 
 
 def foretold(operator: Operator, *words: str) -> str:
@@ -40,12 +31,7 @@ def foretold(operator: Operator, *words: str) -> str:
     assert forecast.returncode == 0, forecast.stdout + forecast.stderr
     done = operator.drrun(*words, "--yes", "--no-input", timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
-    open_ = [
-        (unit["step"], change["host"], change["name"])
-        for unit in json.loads(forecast.stdout)["units"]
-        for change in unit["changes"]
-        if change["conditional"]
-    ]
+    open_ = predicted(forecast.stdout, conditional=True)
     assert {name.partition("-")[0] for _, _, name in open_} <= {"add", "promote", "mark"}
     was = made(operator.journal(operator.newest()), forecast.stdout)
     assert [one for one in was if one not in open_] == predicted(forecast.stdout)
@@ -73,10 +59,7 @@ def test_a_lost_host_is_replaced_by_a_new_machine(
         assert f"{lab.layout.host('sp1').address}:6443" in told
         assert set(listed(lab, "cp1")) == {"cp1", "cp3", "sp1"}
         assert not any(listed(lab, "cp1").values())
-        known = rehearsal.each(lab, SERVERS, ["cp1", "cp3", "sp1"])
-        assert {",".join(sorted(text.strip().split(","))) for text in known.values()} == {
-            urls(lab, "cp1", "cp3", "sp1")
-        }
+        assert servers(lab, "cp1", "cp3", "sp1") == {urls(lab, "cp1", "cp3", "sp1")}
         assert rehearsal.disagreement(rehearsal.members(lab, ["cp1", "cp3", "sp1"])) == ""
         assert prober.lost() == []
         remarks.append(f"0 acknowledged writes lost, longest gap {prober.gap():.1f} s")

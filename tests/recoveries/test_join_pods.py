@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from tests.recoveries.joining import ready
 from tests.recoveries.states import MEMBERS, urls
-from tests.recoveries.test_join import foretold, keys_saved
+from tests.recoveries.test_join import foretold
 from tests.recoveries.test_members import listed
-from tests.recoveries.test_pod_members import KNOWS
+from tests.recoveries.test_pod_members import servers
+from tests.recoveries.test_rebuild import keys_saved
 from tests.recoveries.test_rebuild_pods import STATE, without_tools
 
 from drrun_lab import Lab, rehearsal
@@ -42,10 +43,7 @@ def words(keys: Path, new: str) -> tuple[str, ...]:
 def whole(lab: Lab, *hosts: str) -> None:
     """These are the members, every API server knows them all, every Node is a control plane's."""
     assert listed(lab, "cp1") == dict.fromkeys(hosts, False)
-    known = each(lab, KNOWS, list(hosts))
-    assert {",".join(sorted(text.strip().split(","))) for text in known.values()} == {
-        urls(lab, *hosts)
-    }
+    assert servers(lab, *hosts) == {urls(lab, *hosts)}
     for host in hosts:
         until(lambda: ready(lab, host), timeout=180, awaiting=f"the Node {host}")  # noqa: B023
         taints = lab.kubectl("get", "node", host, "-o", TAINTS).stdout.split()
@@ -94,10 +92,10 @@ def test_three_become_five_and_three_again(
         )
     with matrix.cell("shrink from 5 to 3", spared) as remarks:
         everybody = ("-e", "role.etcd=etcd | sp1 | sp2", "-e", "role.leaving=sp1 | sp2")
-        servers = ("-e", "role.control_plane=control_plane | sp1 | sp2")
+        told = ("-e", "role.control_plane=control_plane | sp1 | sp2")
         with Prober(spared) as prober:
             done = operator.drrun(
-                *("etcd-shrink.yaml", *everybody, *servers, "--yes", "--no-input"), timeout=900
+                *("etcd-shrink.yaml", *everybody, *told, "--yes", "--no-input"), timeout=900
             )
         assert done.returncode == 0, done.stdout + done.stderr
         assert listed(spared, "cp1") == dict.fromkeys(MEMBERS, False)

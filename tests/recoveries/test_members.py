@@ -23,10 +23,10 @@ def listed(lab: Lab, host: str) -> dict[str, bool]:
     return {member.get("name", ""): member.get("isLearner", False) for member in members}
 
 
-def servers(lab: Lab) -> set[str]:
-    """The hosts that the API servers of all control planes are told of, as one set a server."""
+def servers(lab: Lab, *hosts: str) -> set[str]:
+    """What the API servers of these hosts are told of, of all members without any; each in order of text."""
     script = "systemctl show -p ExecStart --value kube-apiserver | grep -o 'etcd-servers=[^ ]*'"
-    told = rehearsal.each(lab, script, [host.name for host in lab.layout.members])
+    told = rehearsal.each(lab, script, hosts or MEMBERS)
     return {",".join(sorted(text.strip().partition("=")[2].split(","))) for text in told.values()}
 
 

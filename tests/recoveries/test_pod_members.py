@@ -29,11 +29,10 @@ DOWN = (
 )
 
 
-def _servers(lab: Lab) -> set[str]:
-    """What the API servers are told of, each in order of text."""
-    return {
-        ",".join(sorted(text.strip().split(","))) for text in each(lab, KNOWS, MEMBERS).values()
-    }
+def servers(lab: Lab, *hosts: str) -> set[str]:
+    """What the API servers of these hosts are told of, of all members without any; each in order of text."""
+    told = each(lab, KNOWS, hosts or MEMBERS)
+    return {",".join(sorted(text.strip().split(","))) for text in told.values()}
 
 
 def _agree(lab: Lab, manifests: dict[str, str]) -> None:
@@ -56,7 +55,7 @@ def test_a_member_whose_disk_broke_is_replaced_by_itself(
             done = operator.drrun(*asked, "--yes", "--no-input", timeout=900)
         assert done.returncode == 0, done.stdout + done.stderr
         _agree(pods, manifests)
-        assert _servers(pods) == {urls(pods, *MEMBERS)}
+        assert servers(pods) == {urls(pods, *MEMBERS)}
         after = {m.host: m.member for m in rehearsal.members(pods)}
         assert [host for host in MEMBERS if after[host] != before[host]] == ["cp2"]
         assert prober.lost() == []
@@ -74,7 +73,7 @@ def test_three_become_one_and_three_again(pods: Lab, operator: Operator, matrix:
             )
             assert less.returncode == 0, less.stdout + less.stderr
             assert listed(pods) == ["cp1"]
-            assert _servers(pods) == {urls(pods, "cp1")}
+            assert servers(pods) == {urls(pods, "cp1")}
             more = operator.drrun(
                 *("etcd-grow.yaml", "-e", "role.etcd=cp1", "-e", "role.new=cp2 | cp3"),
                 *("--yes", "--no-input"),
@@ -82,7 +81,7 @@ def test_three_become_one_and_three_again(pods: Lab, operator: Operator, matrix:
             )
             assert more.returncode == 0, more.stdout + more.stderr
         _agree(pods, manifests)
-        assert _servers(pods) == {urls(pods, *MEMBERS)}
+        assert servers(pods) == {urls(pods, *MEMBERS)}
         assert prober.lost() == []
         remarks.append(f"0 acknowledged writes lost, longest gap {prober.gap():.1f} s")
 

@@ -60,6 +60,14 @@ def backed_up(operator: Operator, folder: Path) -> tuple[str, ...]:
     return ("-e", f"snapshot={folder}/snapshot.db")
 
 
+def keys_saved(operator: Operator, folder: Path) -> Path:
+    """The archive of a running control plane's keys, with a snapshot beside it."""
+    files = ("-e", f"to={folder}/snapshot.db", "-e", f"keys_to={folder}/keys.tar")
+    done = operator.drrun("etcd-backup.yaml", *files, "--yes", "--no-input")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "keys.tar"
+
+
 def secrets(archive: Path) -> list[bytes]:
     """A line of every private key in an archive, and the key that encrypts Secrets."""
     found = []
@@ -165,9 +173,7 @@ def test_a_control_plane_is_rebuilt_on_other_hosts(
     token = "kubectl get secret -n default -o jsonpath='{.items[0].data.token}' | base64 -d"
     token = rehearsal.each(fresh, token, ["cp1"])["cp1"]
     rehearsal.each(fresh, BARE, SPARES)
-    files = ("-e", f"to={tmp_path}/snapshot.db", "-e", f"keys_to={tmp_path}/keys.tar")
-    done = operator.drrun("etcd-backup.yaml", *files, "--yes", "--no-input")
-    assert done.returncode == 0, done.stdout + done.stderr
+    keys_saved(operator, tmp_path)
     rehearsal.write_objects(fresh, "after", 10)
     before = rehearsal.each(fresh, STATE, SPARES)
     code, told = rebuild(operator, tmp_path, "--yes", "--no-input")

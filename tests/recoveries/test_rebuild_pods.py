@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.lab.test_recovery import made, predicted
 from tests.recoveries.joining import ready
-from tests.recoveries.test_rebuild import NEW, PKI, SPARES, balance, review
+from tests.recoveries.test_rebuild import NEW, PKI, SPARES, balance, keys_saved, review
 from tests.recoveries.test_static_pods import PODS
 
 from drrun_lab import Lab, rehearsal
@@ -63,9 +63,7 @@ def test_static_pods_are_rebuilt_on_new_machines(
     uid = spared.kubectl("get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}").stdout
     ask = "kubectl get secret -n default -o jsonpath='{.items[0].data.token}' | base64 -d"
     token = rehearsal.each(spared, ask, ["cp1"])["cp1"]
-    files = ("-e", f"to={tmp_path}/snapshot.db", "-e", f"keys_to={tmp_path}/keys.tar")
-    done = operator.drrun("etcd-backup.yaml", *files, "--yes", "--no-input")
-    assert done.returncode == 0, done.stdout + done.stderr
+    keys_saved(operator, tmp_path)
     rehearsal.write_objects(spared, "after", 10)
     with without_tools(spared):
         before = rehearsal.each(spared, STATE, SPARES)

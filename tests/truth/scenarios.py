@@ -50,19 +50,22 @@ def _saved_then_destroyed(lab: Lab, operator: Operator, folder: Path) -> None:
     rehearsal.destroy(lab)
 
 
+def _keys_saved(operator: Operator, folder: Path) -> None:
+    files = ("-e", f"to={folder}/snapshot.db", "-e", f"keys_to={folder}/keys.tar")
+    _must(operator, "etcd-backup.yaml", *files)
+
+
 def _gone(lab: Lab, operator: Operator, folder: Path) -> None:
     """Snapshot and keys were saved, then every host lost all that it had; sp1 is a bare machine."""
     rehearsal.write_objects(lab, "before", 20)
-    files = ("-e", f"to={folder}/snapshot.db", "-e", f"keys_to={folder}/keys.tar")
-    _must(operator, "etcd-backup.yaml", *files)
+    _keys_saved(operator, folder)
     rehearsal.each(lab, GONE, [host.name for host in lab.layout.members])
     rehearsal.each(lab, BARE, ["sp1"])
 
 
 def _one_host_dies(lab: Lab, operator: Operator, folder: Path) -> None:
     """Keys were saved, then cp2's member died with its data; sp1 is a bare machine."""
-    files = ("-e", f"to={folder}/snapshot.db", "-e", f"keys_to={folder}/keys.tar")
-    _must(operator, "etcd-backup.yaml", *files)
+    _keys_saved(operator, folder)
     dies_with_its_data(lab, "cp2")
     rehearsal.each(lab, BARE, ["sp1"])
 

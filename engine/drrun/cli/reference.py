@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 from drrun import __version__
@@ -19,6 +20,7 @@ FOLDER = Path(__file__).parents[3] / "docs" / "reference"
 _NOTHING = re.compile(r' \*\[default: (False|0|"")\]\*')
 
 
+@cache
 def pages() -> Mapping[str, str]:
     """File name -> what it must hold."""
     registry = Registry()

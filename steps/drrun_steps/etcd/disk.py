@@ -40,8 +40,8 @@ ls -l /proc/[0-9]*/fd 2>/dev/null | grep -q -F -e "-> $real/member/" && { echo i
 left=$(ls -A -- "$D") || exit 5
 case $left in ''|lost+found) echo empty; exit 0;; esac
 [ -e "$D/member" ] || { echo "$D has no member/ but is not empty"; exit 5; }
-[ -s "$D/member/snap/db" ] || { echo "$D/member has no database"; exit 5; }
 db=$D/member/snap/db
+[ -s "$db" ] || { echo "$D/member has no database"; exit 5; }
 # bolt waits for ever for the lock of an etcd that sees the directory by another path.
 if command -v flock >/dev/null; then asked=yes; flock -n -s 3 3<"$db" || { echo in-use; exit 0; }; fi
 # Every key is read: at 4 MB a second, a disk that is in trouble.

@@ -173,7 +173,25 @@ def _plan(config: Config, tool: Tools) -> MemberPlan:
     )
 
 
-class Unmoved(GroupStep):
+class _Accepted(GroupStep):
+    """What was accepted to be lost, and how far above it the staged revisions are."""
+
+    revision: Whole
+    """The snapshot's revision."""
+    bump: Whole
+    """How far the staged revisions were raised."""
+    limit: Whole
+    """The greatest revision that etcd.verdict accepted to lose."""
+    service: str = "etcd"
+    """etcd's unit."""
+
+    @property
+    def _highest(self) -> int:
+        """The greatest revision that may be thrown away: accepted, and below the staged ones."""
+        return min(self.limit, self.revision + self.bump - 1) if self.bump else self.limit
+
+
+class Unmoved(_Accepted):
     """Prove, once the restore is staged, that members that answer have not moved beyond what was accepted.
 
     To stage a large snapshot takes minutes, and a run may rest for days before it goes on: what was written
@@ -184,21 +202,11 @@ class Unmoved(GroupStep):
     effect = Effect.READ
     repeat = Repeat.SAFE
 
-    revision: Whole
-    """The snapshot's revision."""
-    bump: Whole
-    """How far the staged revisions were raised."""
-    limit: Whole
-    """The greatest revision that etcd.verdict accepted to lose."""
-    service: str = "etcd"
-    """etcd's unit."""
-
     def run(self, group: Group) -> None:
         """One status a member."""
-        highest = _highest(self.revision, self.bump, self.limit)
         said = ask_each(group, group.hosts, lambda h: EtcdStatus(**overrides(h, self.service)))
         newest = max((s.revision for s in said.values() if s.answers), default=0)
-        if newest > highest:
+        if newest > self._highest:
             gap = newest - self.revision
             named = min(2 * gap, most(gap, moving=True))
             raise Refused(
@@ -209,12 +217,7 @@ class Unmoved(GroupStep):
             )
 
 
-def _highest(revision: int, bump: int, limit: int) -> int:
-    """The greatest revision that may be thrown away: accepted, and below the staged ones."""
-    return min(limit, revision + bump - 1) if bump else limit
-
-
-class Remeasure(GroupStep):
+class Remeasure(_Accepted):
     """Measure the revisions once more, now that nothing can write any more (hazard H10).
 
     Fails if more was written since the verdict than was accepted, or more than the staged
@@ -225,16 +228,8 @@ class Remeasure(GroupStep):
     effect = Effect.READ
     repeat = Repeat.SAFE
 
-    revision: Whole
-    """The snapshot's revision."""
-    bump: Whole
-    """How far the staged revisions were raised."""
-    limit: Whole
-    """The greatest revision that etcd.verdict accepted to lose."""
     accept_unreadable: Listed = ()
     """Hosts whose data cannot be read and may be ignored."""
-    service: str = "etcd"
-    """etcd's unit."""
 
     def rules(self) -> Sequence[Demand]:
         """After etcd was stopped and proved to be down: what can still be written is not measured."""
@@ -245,7 +240,7 @@ class Remeasure(GroupStep):
 
     def run(self, group: Group) -> None:
         """One read a host; in a dry-run noted as checked at run where etcd still runs."""
-        highest = _highest(self.revision, self.bump, self.limit)
+        highest = self._highest
         for host in group.hosts:
             host.require(
                 data_fact(host, self.service),

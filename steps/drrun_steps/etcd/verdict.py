@@ -90,9 +90,11 @@ def tolerance(gap: int, *, moving: bool) -> int:
 
 
 def limit_of(snapshot: int, newest: int, named: int, *, moving: bool) -> int:
-    """The greatest revision that may still be found when everything is down, `named` to be lost."""
-    known = max(newest, snapshot + named) if moving else max(newest, snapshot)
-    return known + tolerance(max(0, newest - snapshot), moving=moving)
+    """The greatest revision that may still be found when everything is down, `named` to be lost.
+
+    Of what is down already, no more can be named than was measured.
+    """
+    return max(newest, snapshot + named) + tolerance(max(0, newest - snapshot), moving=moving)
 
 
 def most(gap: int, *, moving: bool) -> int:

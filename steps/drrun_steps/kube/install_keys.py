@@ -190,7 +190,9 @@ class InstallKeys(HostStep):
             ),
             sets={fact: satisfies("the archive's, and whole", self._meant)},
             touches=(
-                *(f"file:{self.pki}", f"file:{encryption}", f"file:{stage}/keys.tar"),
+                f"file:{self.pki}",
+                f"file:{encryption}",
+                f"file:{stage}/keys.tar",
                 f"client:{self.etcd}",  # members answer nobody without
             ),
             repeat=Repeat.SAFE,

@@ -76,15 +76,16 @@ anew() { # FILE PROGRAM: written beside it, then put in its place
 }
 found=$(places)
 count=$(printf '%s' "$found" | grep -c . || true)
-if [ "$count" = 0 ] && [ -n "$KEY" ] && is_pod; then # said nowhere: a flag of its own, behind the first one
-  old=
-  keep "$files"
-  anew "$files" '
-    { print }
-    !done && match($0, /^ *- --/) { print substr($0, 1, RLENGTH - 2) flag ENVIRON["VALUE"]; done = 1 }'
-  exit 0
-fi
-if [ "$count" = 0 ] && [ -n "$KEY" ]; then # the last environment file says it now
+if [ "$count" = 0 ] && [ -n "$KEY" ]; then # said nowhere
+  if is_pod; then # a flag of its own, behind the first one
+    old=
+    keep "$files"
+    anew "$files" '
+      { print }
+      !done && match($0, /^ *- --/) { print substr($0, 1, RLENGTH - 2) flag ENVIRON["VALUE"]; done = 1 }'
+    exit 0
+  fi
+  # The last environment file says it now.
   last=$(systemctl show -p EnvironmentFiles "$UNIT" | sed -n 's/^EnvironmentFiles=\(.*\) (ignore_errors=[a-z]*)$/\1/p' | tail -n 1)
   if [ -w "$last" ]; then
     keep "$last"
