@@ -8,6 +8,7 @@ from drrun_steps.etcd import (
     corrupt,
     disk,
     drill,
+    expiry,
     image,
     live,
     membership,
@@ -16,6 +17,7 @@ from drrun_steps.etcd import (
     program,
     retention,
     snapshot,
+    tools,
 )
 from drrun_steps.etcd.aside import Aside
 from drrun_steps.etcd.corrupt import CorruptProve
@@ -70,6 +72,8 @@ FACTS: tuple[type[Fact[Any]], ...] = (
     *corrupt.FACTS,
     drill.EtcdDrilled,
     *config.FACTS,
+    *tools.FACTS,
+    *expiry.FACTS,
     *image.FACTS,
     *disk.FACTS,
     *metrics.FACTS,

@@ -1,8 +1,7 @@
 """How to reach an etcd member on its own host: settings from its unit, and a clean etcdctl.
 
-The prelude below is put before every question about etcd. It finds the member's settings where
-etcd itself would: flags over environment, the unit's environment files over its own; a manifest
-of a static pod where there is no unit, or a command of the host's own. An inventory var overrides each (`etcd_cacert`, …).
+The prelude below is put before every question about etcd, behind the member's settings (`settings`).
+An inventory var overrides each (`etcd_cacert`, …).
 Rule 1: etcdctl runs with an empty environment: a proxy variable has sent it elsewhere before
 (etcd#9763, #9412).
 Rule 2: short timeouts: with quorum lost, `member list` hangs for 20 s by default.
@@ -15,55 +14,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar
 
 from drrun.spi import Command, Fact, Group, Host, sh
+from drrun_steps.etcd.settings import SETTINGS
 
 T = TypeVar("T")
-
-TOOLS = r"""
-PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/var/lib/drrun/tools
-export PATH
-if ! command -v etcdctl >/dev/null && ! command -v etcdutl >/dev/null; then
-  for p in $(ls -l /proc/[0-9]*/exe 2>/dev/null | sed -n 's|.*/proc/\([0-9]*\)/exe -> .*/etcd$|\1|p'); do
-    PATH=$PATH:/proc/$p/root/usr/local/bin:/proc/$p/root/usr/bin
-  done
-fi
-"""
-"""Where etcd's tools are: the host's own, those that a staging kept, or in the container of the member
-that runs (H14: a host that kubeadm made has none; the image has both, linked statically)."""
-
-SETTINGS = (
-    TOOLS
-    + r"""
-show() { systemctl show -p "$1" --value "$SERVICE" 2>/dev/null; }
-pods=$(sed -n 's/^staticPodPath:[[:space:]]*//p' /var/lib/kubelet/config.yaml 2>/dev/null | tr -d '"')
-MANIFEST=${pods:-/etc/kubernetes/manifests}/$SERVICE.yaml
-[ -r "$MANIFEST" ] || MANIFEST=/var/lib/drrun/stopped/$SERVICE.yaml # as drrun holds it
-told=
-own_way=/etc/drrun/services/$SERVICE
-if [ -x "$own_way" ]; then # neither systemd nor kubelet runs it
-  show() { :; }
-  MANIFEST=/nonexistent
-  told=$("$own_way" settings </dev/null) || { echo "drrun: $own_way settings exits $?" >&2; exit 3; }
-  words=$told
-elif [ -r "$MANIFEST" ]; then
-  show() { :; }
-  words=$(sed -n 's/^ *- \(--[a-z].*\)$/\1/p' "$MANIFEST")
-else
-  words=$(show ExecStart | sed -n 's/.*argv\[\]=\(.*\) ; ignore_errors=.*/\1/p' | tail -n 1 | tr ' ' '\n')
-fi
-files=$(show EnvironmentFiles | sed 's/ (ignore_errors=[a-z]*)$//')
-given=$(printf '%s\n' "$told"; show Environment | tr ' ' '\n'; for f in $files; do cat "$f" 2>/dev/null; echo; done)
-setting() {
-  printf '%s\n' "$words" | awk -v f="$1" '
-    want { print; found = 1; exit }
-    { sub(/^--?/, "-"); if (index($0, "-" f "=") == 1) { print substr($0, length(f) + 3); found = 1; exit }
-      if ($0 == "-" f) want = 1 }
-    END { exit !found }' && return
-  key=ETCD_$(printf '%s' "$1" | tr 'a-z-' 'A-Z_')
-  printf '%s\n' "$given" | sed -n "s/^[[:space:]]*\"\{0,1\}$key=//p" | tail -n 1 |
-    sed -e 's/[[:space:]]*$//' -e 's/^"\(.*\)"$/\1/' -e "s/^'\(.*\)'\$/\1/" -e 's/"$//'
-}
-"""
-)
 
 CLIENT = (
     SETTINGS
@@ -97,17 +50,6 @@ fetch() {
 }
 """
 """After `CLIENT`: what etcd serves by plain HTTP, with the member's own certificates."""
-
-OFFLINE = r"""
-offline() {
-  for t in etcdutl etcdctl; do
-    if command -v $t >/dev/null; then
-      env -i PATH="$PATH" ETCDCTL_API=3 timeout "${LIMIT:-60}" $t "$@"; return
-    fi
-  done
-  echo 'drrun: neither etcdutl nor etcdctl on this host' >&2; return 127
-}
-"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""How a host's member is configured, which tools the host has, and what can be restored with them.
+"""How a host's member is configured.
 
 All of it is read from the unit and the host, before anything is stopped: a manifest differs per
 member, and one host's flags copied to another are a classic way to lose a cluster (lab.md F5).
@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from drrun.spi import Command, Fact, Json, Reply, sh
-from drrun_steps.etcd.access import SETTINGS, TOOLS
+from drrun_steps.etcd.settings import SETTINGS
 from drrun_steps.service.flags import ServiceFlag
 
 
@@ -137,94 +137,4 @@ def host_of(url: str) -> str:
     return urlsplit(url).hostname or ""
 
 
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """What a host can restore with. `bump` is whether revisions can be raised (3.5.10, 3.4.27)."""
-
-    restore: str = ""
-    bump: bool = False
-    version: str = ""
-    """Of etcd itself, else of the tool."""
-
-
-ASK_TOOLS = r"""
-export ETCDCTL_API=3
-for t in etcdutl etcdctl; do
-  command -v $t >/dev/null || continue
-  help=$(timeout 10 $t snapshot restore --help 2>&1) || continue
-  echo "restore=$t"
-  case $help in *--bump-revision*) echo bump=yes;; esac
-  break
-done
-timeout 10 etcd --version 2>/dev/null | sed -n 's/^etcd Version: /version=/p'
-timeout 10 etcdctl version 2>/dev/null | sed -n 's/^etcdctl version: /version=/p'
-true
-"""
-"""What is said of the tools that PATH finds."""
-
-
-def tools_of(reply: Reply) -> Tools:
-    """What `ASK_TOOLS` said; a host without tools is an answer."""
-    said: dict[str, str] = {}
-    for line in reply.text.splitlines():
-        name, _, value = line.partition("=")
-        said.setdefault(name, value)
-    return Tools(said.get("restore", ""), "bump" in said, said.get("version", ""))
-
-
-@dataclass(frozen=True, slots=True)
-class EtcdTools(Fact[Tools]):
-    """The restore tool of this host and what it can do, asked of the tool itself."""
-
-    name: ClassVar[str] = "etcd.tools"
-
-    def about(self) -> tuple[str, ...]:
-        """The installed programs."""
-        return ("programs",)
-
-    def ask(self) -> Command:
-        """Versions and a help text: no tool is trusted by its version (0.1 in recovery.md)."""
-        return sh(TOOLS + ASK_TOOLS)
-
-    def parse(self, reply: Reply) -> Tools:
-        """A host without tools is an answer."""
-        return tools_of(reply)
-
-
-@dataclass(frozen=True, slots=True)
-class EtcdCertificates(Fact[tuple[str, ...]]):
-    """Certificates of this member that are expired or end within `hours`, in words (1.11)."""
-
-    name: ClassVar[str] = "etcd.certificates"
-    service: str = "etcd"
-    hours: int = 0
-
-    def about(self) -> tuple[str, ...]:
-        """The certificate files."""
-        return ("certificates",)
-
-    def ask(self) -> Command:
-        """Openssl where there is one; a host without it says so."""
-        return sh(_CERTIFICATES, SERVICE=self.service, SECONDS=self.hours * 3600)
-
-    def parse(self, reply: Reply) -> tuple[str, ...]:
-        """One line a certificate that ends too soon."""
-        return tuple(dict.fromkeys(line for line in reply.text.splitlines() if line))
-
-
-_CERTIFICATES = (
-    SETTINGS
-    + r"""
-command -v openssl >/dev/null || exit 0
-for s in cert-file peer-cert-file trusted-ca-file peer-trusted-ca-file; do
-  f=$(setting $s)
-  [ -r "$f" ] || continue
-  openssl x509 -in "$f" -noout -checkend "$SECONDS" >/dev/null 2>&1 && continue
-  over=; openssl x509 -in "$f" -noout -checkend 0 >/dev/null 2>&1 || over=', expired'
-  echo "$f: $(openssl x509 -in "$f" -noout -enddate 2>&1)$over"
-done
-true
-"""
-)
-
-FACTS: tuple[type[Fact[Any]], ...] = (EtcdConfig, EtcdTools, EtcdCertificates)
+FACTS: tuple[type[Fact[Any]], ...] = (EtcdConfig,)

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from drrun.spi import Command, Fact, Reply, sh
-from drrun_steps.etcd.access import OFFLINE, SETTINGS
 from drrun_steps.etcd.live import why_not
+from drrun_steps.etcd.settings import SETTINGS
+from drrun_steps.etcd.tools import OFFLINE
 
 DiskState = Literal["missing", "empty", "readable", "unreadable", "in-use"]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from drrun.spi import Command, Fact, Reply, sh
-from drrun_steps.etcd.config import ASK_TOOLS, Tools, tools_of
+from drrun_steps.etcd.tools import ASK_TOOLS, Tools, tools_of
 
 SHOWN = r"""
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin

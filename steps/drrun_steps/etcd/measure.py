@@ -21,11 +21,12 @@ from drrun.spi import (
     step_done,
 )
 from drrun_steps.etcd.access import ask_each, overrides
-from drrun_steps.etcd.config import Config, EtcdTools, Tools
+from drrun_steps.etcd.config import Config
 from drrun_steps.etcd.disk import DataDir
 from drrun_steps.etcd.identity import bump, cluster_id, conflicts, initial_cluster, strangers
 from drrun_steps.etcd.live import EtcdStatus
 from drrun_steps.etcd.ruling import config_fact, data_fact
+from drrun_steps.etcd.tools import EtcdTools, Tools
 from drrun_steps.etcd.verdict import most
 from drrun_steps.fields import Listed
 from drrun_steps.host import HostDisk

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from drrun.spi import Command, Fact, Reply, sh
-from drrun_steps.etcd.access import TOOLS
+from drrun_steps.etcd.tools import TOOLS
 
 StagedState = Literal["none", "staged", "installed", "half"]
 

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 from drrun.spi import Effect, Group, GroupStep, Host, Outputs, Refused, Repeat, Whole, span
 from drrun_steps.etcd.access import ask_each, overrides
-from drrun_steps.etcd.config import Config, EtcdCertificates, EtcdTools, Tools
+from drrun_steps.etcd.config import Config
+from drrun_steps.etcd.expiry import EtcdCertificates
 from drrun_steps.etcd.identity import conflicts, strangers
 from drrun_steps.etcd.live import EtcdAgreement, EtcdMembers, EtcdStatus, Status, disagreements
 from drrun_steps.etcd.metrics import COMMIT, FSYNC, EtcdPace, Pace
 from drrun_steps.etcd.ruling import config_fact
 from drrun_steps.etcd.support import KNOWN_BAD, MATRIX, standing
+from drrun_steps.etcd.tools import EtcdTools, Tools
 from drrun_steps.fields import Listed
 from drrun_steps.host import HostClock, HostDisk, HostMemory
 from drrun_steps.service.certificates import ServiceStale

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from drrun.spi import Command, Fact, Reply, sh
-from drrun_steps.etcd.access import FETCH, SETTINGS, MemberFact
+from drrun_steps.etcd.access import FETCH, MemberFact
+from drrun_steps.etcd.settings import SETTINGS
 
 _PROGRAM = (
     SETTINGS

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from drrun.spi import Effect, Group, GroupStep, Host, Outputs, Refused, Repeat, Whole
 from drrun_steps.etcd.access import ask_each, overrides
-from drrun_steps.etcd.config import EtcdCertificates, EtcdConfig
+from drrun_steps.etcd.config import EtcdConfig
 from drrun_steps.etcd.disk import DataDir, EtcdDataDir
+from drrun_steps.etcd.expiry import EtcdCertificates
 from drrun_steps.etcd.live import EtcdMembers, EtcdStatus, Members, Status
 from drrun_steps.etcd.verdict import Accepted, Seen, decide
 from drrun_steps.fields import Listed, MaybeWhole

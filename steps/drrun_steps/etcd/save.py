@@ -23,9 +23,10 @@ from drrun.spi import (
     sh,
     step_done,
 )
-from drrun_steps.etcd.access import CLIENT, OFFLINE, ask_each, environment, overrides
+from drrun_steps.etcd.access import CLIENT, ask_each, environment, overrides
 from drrun_steps.etcd.live import EtcdAgreement, EtcdMembers, EtcdStatus, Status
 from drrun_steps.etcd.snapshot import HostSnapshot
+from drrun_steps.etcd.tools import OFFLINE
 from drrun_steps.service.facts import ServiceState
 
 _FEW = 100

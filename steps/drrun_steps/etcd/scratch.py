@@ -8,7 +8,8 @@ Rule 3: it asks for the member's own certificates: what a Secret holds is served
 
 from __future__ import annotations
 
-from drrun_steps.etcd.access import CLIENT, OFFLINE
+from drrun_steps.etcd.access import CLIENT
+from drrun_steps.etcd.tools import OFFLINE
 
 SCRATCH = (
     CLIENT

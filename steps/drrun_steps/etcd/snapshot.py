@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Literal
 
 from drrun.spi import Command, Fact, Json, Look, Reply, sh
-from drrun_steps.etcd.access import OFFLINE, TOOLS
 from drrun_steps.etcd.bolt import MAGIC, Bolt
+from drrun_steps.etcd.tools import OFFLINE, TOOLS
 
 Problem = Literal["", "missing", "empty", "truncated", "foreign", "unsealed", "damaged", "broken"]
 

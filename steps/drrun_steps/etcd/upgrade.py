@@ -21,9 +21,10 @@ from drrun.spi import (
     satisfies,
     sh,
 )
-from drrun_steps.etcd.access import SETTINGS, ask_each, overrides
+from drrun_steps.etcd.access import ask_each, overrides
 from drrun_steps.etcd.live import EtcdStatus, Status
 from drrun_steps.etcd.program import EtcdClusterVersion, EtcdProgram, Program, parsed
+from drrun_steps.etcd.settings import SETTINGS
 from drrun_steps.etcd.support import KNOWN_BAD, LEAST_BEFORE
 from drrun_steps.etcd.turns import of_upkeep, saved_before
 from drrun_steps.etcd.upkeep import OneRestart, caught_up

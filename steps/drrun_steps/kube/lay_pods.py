@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from drrun.spi import Demand, Done, Effect, Fact, Host, HostStep, Repeat, Rule, sh, step_done
-from drrun_steps.etcd.config import EtcdTools, Tools, cluster_flag
+from drrun_steps.etcd.config import cluster_flag
 from drrun_steps.etcd.image import SHOWN
 from drrun_steps.etcd.program import EtcdProgram, Program
 from drrun_steps.etcd.ruling import config_fact
+from drrun_steps.etcd.tools import EtcdTools, Tools
 from drrun_steps.kube.archive import bring
 from drrun_steps.kube.archived import PODS, SHARED
 from drrun_steps.kube.machine import HELD, MANIFESTS

@@ -13,10 +13,11 @@ from ipaddress import ip_address
 from pydantic import BaseModel, ConfigDict
 
 from drrun.spi import Effect, Flag, Group, GroupStep, Host, Outputs, Refused, Repeat, Whole
-from drrun_steps.etcd.config import Config, EtcdTools, Tools
+from drrun_steps.etcd.config import Config
 from drrun_steps.etcd.image import EtcdImage
 from drrun_steps.etcd.measure import room
 from drrun_steps.etcd.program import EtcdProgram
+from drrun_steps.etcd.tools import EtcdTools, Tools
 from drrun_steps.file import FileState
 from drrun_steps.host import HostAddresses, HostDisk
 from drrun_steps.kube.archived import OWN, PODS, Archived, ArchivedPods, swapped

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 from tests.unit.steps.recorded_answers import recorded, said
 
-from drrun_steps.etcd.config import Config, EtcdConfig, EtcdTools, Tools
+from drrun_steps.etcd.config import Config, EtcdConfig
 from drrun_steps.etcd.disk import DataDir, EtcdDataDir
 from drrun_steps.etcd.identity import bump, cluster_id, conflicts, initial_cluster, strangers
 from drrun_steps.etcd.live import (
@@ -18,6 +18,7 @@ from drrun_steps.etcd.live import (
     disagreements,
 )
 from drrun_steps.etcd.save import best
+from drrun_steps.etcd.tools import EtcdTools, Tools
 
 _STATUS_34 = (
     '[{"Endpoint":"http://127.0.0.1:33790","Status":{"header":{"cluster_id":9072473218305301752,'

@@ -17,11 +17,11 @@ from tests.unit.steps.recorded_answers import said
 
 from drrun.spi import Done, DoneChange, Fact, NotKnown, NotKnownError, Refused
 from drrun.testing import FakeGroup, FakeHost
-from drrun_steps.etcd.config import EtcdTools, Tools
 from drrun_steps.etcd.image import EtcdImage
 from drrun_steps.etcd.live import EtcdStatus
 from drrun_steps.etcd.program import EtcdProgram, Program
 from drrun_steps.etcd.save import Save
+from drrun_steps.etcd.tools import EtcdTools, Tools
 from drrun_steps.file import FileState, State
 from drrun_steps.host import Disk, HostAddresses, HostDisk
 from drrun_steps.kube.archived import PODS, Archived, ArchivedPods, swapped

@@ -12,11 +12,13 @@ from tests.unit.steps.recorded_answers import recorded
 
 from drrun.spi import Fact, Refused
 from drrun.testing import FakeGroup, FakeHost
-from drrun_steps.etcd.config import Config, EtcdCertificates, EtcdConfig, EtcdTools, Tools
+from drrun_steps.etcd.config import Config, EtcdConfig
+from drrun_steps.etcd.expiry import EtcdCertificates
 from drrun_steps.etcd.live import EtcdAgreement, EtcdMembers, EtcdStatus
 from drrun_steps.etcd.metrics import EtcdPace, Pace
 from drrun_steps.etcd.preflight import Preflight
 from drrun_steps.etcd.support import KUBERNETES, MATRIX, PROVED
+from drrun_steps.etcd.tools import EtcdTools, Tools
 from drrun_steps.host import Disk, HostClock, HostDisk, HostMemory
 from drrun_steps.service.certificates import ServiceStale
 

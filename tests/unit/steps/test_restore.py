@@ -11,8 +11,9 @@ from tests.unit.steps.recorded_answers import recorded
 
 from drrun.spi import Done, DoneChange, Duty, Fact, Refused, Rule
 from drrun.testing import FakeGroup, FakeHost
-from drrun_steps.etcd.config import Config, EtcdCertificates, EtcdConfig, EtcdTools, Tools
+from drrun_steps.etcd.config import Config, EtcdConfig
 from drrun_steps.etcd.disk import DataDir, EtcdDataDir
+from drrun_steps.etcd.expiry import EtcdCertificates
 from drrun_steps.etcd.gates import Consistent, Disarm, ProveDown
 from drrun_steps.etcd.live import (
     EtcdAgreement,
@@ -29,6 +30,7 @@ from drrun_steps.etcd.restore import Install, Prepare, Same
 from drrun_steps.etcd.ruling import VerdictStep
 from drrun_steps.etcd.save import Save
 from drrun_steps.etcd.snapshot import HostSnapshot, Snapshot
+from drrun_steps.etcd.tools import EtcdTools, Tools
 from drrun_steps.host import Disk, HostBusy, HostDisk
 from drrun_steps.service.facts import ServiceHeld, ServiceState
 
