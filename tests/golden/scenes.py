@@ -57,6 +57,7 @@ START = """\
 - {id: start, hosts: etcd, uses: golden.set, with: {key: server, to: "{{ steps.stop.outputs.was }}"}}
 """
 FAIL = "- {id: check, hosts: 'etcd[1]', uses: golden.fail%s}\n"
+AWAIT = "- {id: await, hosts: etcd, uses: golden.await, with: {key: probe, value: 'yes'}}\n"
 ALWAYS = (
     "- {id: tell, hosts: 'etcd[0]', always: true, uses: golden.set, with: {key: told, to: all}}\n"
 )
@@ -253,6 +254,14 @@ def held(desk: Desk) -> None:
     desk.app().start(compiled(STOP))
 
 
+def foreseen(desk: Desk) -> None:
+    """What a later step waits for was asked before the stop: right on one host, down on the other."""
+    desk.world.of(HostName("cp2"))["server"] = "away"
+    for host in ("cp1", "cp2"):
+        desk.world.of(HostName(host))["probe"] = "yes"
+    desk.app().start(compiled(STOP + AWAIT))
+
+
 def rebooted(world: World, host: HostName) -> None:
     """A host without a trace of what ran last, and with a new boot id."""
     last = [key for key in world.jobs if key[0] == host][-1]
@@ -278,6 +287,7 @@ SCENES: tuple[Scene, ...] = (
     fenced,
     parked,
     held,
+    foreseen,
 )
 SAYS = {"parked": ["yes"]}
 """What the person says who is there when a kept run goes on."""

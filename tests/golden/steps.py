@@ -6,11 +6,24 @@ something else gets a new step type.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from drrun.spi import Command, Done, Effect, Fact, Host, HostStep, Outputs, Repeat, Reply, argv
+from drrun.spi import (
+    Command,
+    Done,
+    Effect,
+    Fact,
+    Host,
+    HostStep,
+    Outputs,
+    Question,
+    Repeat,
+    Reply,
+    Where,
+    argv,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +90,31 @@ class Fail(HostStep):
         host.change("fail", argv("fail", self.code))
 
 
+class Await(HostStep):
+    """Wait for a value that is asked for before anything is taken away."""
+
+    uses, effect, repeat = "golden.await", Effect.READ, Repeat.SAFE
+    key: str
+    value: str
+
+    def questions(self, at: Where) -> Sequence[Question]:
+        """The same value, while the server runs."""
+        return [
+            Question(
+                f"await:{self.key}",
+                Value(self.key),
+                must=self.value,
+                because="a later step waits for it",
+                hint=f"set it on {at.name}",
+                up=[(Value("server"), "running")],
+            )
+        ]
+
+    def run(self, host: Host) -> None:
+        """One read."""
+        host.require(Value(self.key), self.value, because="the runbook says so")
+
+
 class Ask(HostStep):
     """Ask a person before anything is set."""
 
@@ -90,5 +128,5 @@ class Ask(HostStep):
             host.change("set", argv("set", self.key, self.to), sets={Value(self.key): self.to})
 
 
-STEPS = (Set, Fail, Ask)
+STEPS = (Set, Fail, Await, Ask)
 FACTS = (Value,)

@@ -17,6 +17,7 @@ from drrun.errors import ConnectError, DrrunError, Refused, StoreError, Waiting
 from drrun.execute.changing import Changer
 from drrun.execute.decide import Command, Finish, Start, TurnBack, Undo, decide
 from drrun.execute.follow import Detached, as_error
+from drrun.execute.gate import Gate
 from drrun.execute.hosts import Hosts
 from drrun.execute.keep import Keeper
 from drrun.execute.live import LiveSession
@@ -64,12 +65,14 @@ class Driver:
     _admitted: bool = False
     """Whether the critical region was admitted by this controller."""
     _keeper: Keeper = field(init=False)
+    _gate: Gate = field(init=False)
     _broken: list[StoreError] = field(default_factory=list)
     _bugs: list[str] = field(default_factory=list)
     _unreached: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """One keeper for all of the run's branches."""
+        """One keeper and one gate for all of the run's branches."""
+        self._gate = Gate(self.recorder, self.hosts, self.catalog, self.clock, self.stop)
         self._keeper = Keeper(
             self.hosts, self.catalog.make_fact, self.clock, self.stop, self.recorder.record
         )
@@ -282,19 +285,20 @@ class Driver:
         stage = Performance(state.plan, unit, self.catalog, session, names, self._done, undo)
         stage.fenced = gone
         stage.turn = lambda: self._keeper.turn(step.keep, unit, begun=past.sent, back=undo)
-        changer.before_change = self._before_change(stage.prove_guards(self.hosts), unit, step)
+        changer.before_change = self._before_change(stage, unit, step)
         return session, stage
 
-    def _before_change(
-        self, prove: Callable[[], None], unit: Unit, step: PlanStep
-    ) -> Callable[[], None]:
-        """What must hold right before each change: who is fenced is silent, guards, and `keep`."""
+    def _before_change(self, stage: Performance, unit: Unit, step: PlanStep) -> Callable[[], None]:
+        """What must hold right before each change: who is fenced is silent, guards, `keep`, and the gate."""
+        prove = stage.prove_guards(self.hosts)
 
         def before_change() -> None:
             if step.effect is Effect.DESTROY or unit.guards:
                 self.hosts.prove_fenced()
             prove()
             self._keeper.again(step.keep, unit)
+            if not stage.undoing:
+                self._gate.admit(unit)
 
         return before_change
 

@@ -9,8 +9,10 @@ from typing import Any
 
 from drrun.errors import ConnectError, DrrunError, NotKnownError, Refused
 from drrun.execute.forecast import DrySession, Guarded, Overlay, Predicted, Reader
+from drrun.execute.foreseeing import Foreseen, Foresight
+from drrun.execute.foreseeing import refusal as refusal_of
 from drrun.execute.keep import lost, measure, refusal
-from drrun.execute.observed import Observed
+from drrun.execute.observed import Observed, Observing
 from drrun.execute.unit import Catalog, Performance, Skip, names_for
 from drrun.journal.state import step_outputs
 from drrun.model.fencing import names
@@ -48,6 +50,8 @@ class Forecast:
     offline: bool = False
     facts: tuple[Observed, ...] = ()
     """What the hosts said, each question once."""
+    foreseen: tuple[Foreseen, ...] = ()
+    """What the outage will wait for, asked on the state of now; empty where nothing is taken away."""
 
     @property
     def changes(self) -> tuple[Predicted, ...]:
@@ -85,6 +89,8 @@ class Dry:
     unreached: frozenset[HostName] = frozenset()
     """Hosts that cannot be reached and that the plan can do without."""
     overlay: Overlay = field(default_factory=Overlay)
+    foreseen: tuple[Foreseen, ...] | None = None
+    """What was asked before the first unit that takes something away; None before it."""
     _done: set[UnitId] = field(default_factory=set)
     _ended: dict[UnitId, bool] = field(default_factory=dict)
     """Units that the run would come to the end of: whether well."""
@@ -108,7 +114,7 @@ class Dry:
             self._blur(self.plan.targets, "undoing")
         for step in always:
             units += [self._unit(unit) for unit in self.plan.units_of[step.id]]
-        return Forecast(self.plan, tuple(units), self.offline)
+        return Forecast(self.plan, tuple(units), self.offline, foreseen=self.foreseen or ())
 
     def _reached(self, unit: Unit) -> bool:
         """Whether all that the unit waits for ends as it asks."""
@@ -135,11 +141,14 @@ class Dry:
             if isinstance(result, Skip):
                 skipped, result = result.why, {}
             self._outputs.setdefault(unit.step, {})[unit.host or "group"] = result
+            if session.changes:
+                self._foresee(unit)
             if not skipped:
                 self._done.add(unit.id)
         except NotKnownError as error:
             unknown = error.message
             self._untold(unit)
+            refused, hint = self._foresaw(unit)
             self._outputs.setdefault(unit.step, {})[unit.host or "group"] = self._holes(unit)
             self._done.add(unit.id)  # given that it succeeds: what it does is all that is not known
         except ConnectError:
@@ -167,6 +176,33 @@ class Dry:
             unknown,
             tuple(session.guards),
         )
+
+    def _foresee(self, unit: Unit) -> None:
+        """Ask what the outage will wait for, before the first unit that takes something away. Raises Refused."""
+        if self.offline or self.foreseen is not None:
+            return
+        foresight = Foresight(self.plan, self.catalog, self._names, self._gone)
+        if foresight.takes_away(unit):
+            # Guards, not facts of a sealed plan: what they say is not kept to be compared.
+            reader = self.reader.reader if isinstance(self.reader, Observing) else self.reader
+            self.foreseen = foresight.ask(self.plan.units, reader)
+            if no := refusal_of(self.foreseen):
+                raise no
+
+    def _foresaw(self, unit: Unit) -> tuple[str, str]:
+        """The same, for a unit whose prediction ended before its changes: message and hint, or nothing."""
+        try:
+            self._foresee(unit)
+        except Refused as error:
+            return error.message, error.hint
+        return "", ""
+
+    @property
+    def _gone(self) -> frozenset[HostName]:
+        return self.unreached | names(self.plan.fenced) | {*self.plan.unasked}
+
+    def _names(self, unit: Unit) -> Mapping[str, Any]:
+        return names_for(self.plan, unit, self._steps())
 
     @contextmanager
     def _turn(self, unit: Unit, session: DrySession) -> Iterator[None]:

@@ -261,6 +261,19 @@ class HostHeard:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OutageForeseen:
+    """What the outage will wait for was asked, before `unit` takes the first thing away.
+
+    An answer has `name`, `host`, `steps`, `fact`, `found`, `must`, `because`, `hint` and `standing`: good, bad (the
+    unit is refused), accepted (by name), told (wrong, and not in the way) or down (not asked).
+    """
+
+    type: ClassVar[str] = "outage.foreseen"
+    unit: UnitId
+    answers: tuple[Mapping[str, Json], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PointOfNoReturn:
     """The first change of the step that cannot be gone back on is about to be sent."""
 
@@ -300,6 +313,7 @@ Event: TypeAlias = (
     | UnitFinished
     | HostSilent
     | HostHeard
+    | OutageForeseen
     | PointOfNoReturn
     | JournalTrimmed
 )
@@ -325,6 +339,7 @@ EVENTS: Mapping[str, type[Event]] = {
         UnitFinished,
         HostSilent,
         HostHeard,
+        OutageForeseen,
         PointOfNoReturn,
         JournalTrimmed,
     )

@@ -17,6 +17,9 @@ from drrun.model.inventory import Part
 from drrun.values import seconds
 
 NAME = r"^[a-z][a-z0-9-]{0,62}$"
+ACCEPT_ANSWERS = "accept_answers"
+"""The input that every runbook has: answers, as NAME@HOST with commas between, that are accepted as they
+are, though the outage will wait for others (`drrun.spi.Question`)."""
 
 
 def _bool(value: object) -> object:

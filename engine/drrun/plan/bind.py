@@ -14,7 +14,7 @@ from drrun.lang.load import LoadedRunbook
 from drrun.lang.template import BLANK
 from drrun.model.fencing import Fencing, names
 from drrun.model.inventory import Inventory, Target
-from drrun.model.runbook import InputSpec, RoleSpec
+from drrun.model.runbook import ACCEPT_ANSWERS, InputSpec, RoleSpec
 from drrun.values import CONTROLLER, Digest, HostName, Json, NotKnown, seconds
 
 
@@ -245,8 +245,10 @@ def _inputs(
     inputs: dict[str, Json] = {}
     files: dict[str, Digest] = {}
     specs = loaded.runbook.inputs
+    if answers.get(ACCEPT_ANSWERS) and ACCEPT_ANSWERS not in specs:
+        inputs[ACCEPT_ANSWERS] = answers[ACCEPT_ANSWERS]
     for name in answers:
-        if name not in specs and not name.startswith("role."):
+        if name not in (*specs, ACCEPT_ANSWERS) and not name.startswith("role."):
             hint = did_you_mean(name, specs) or f"it takes {', '.join(specs) or 'none'}"
             problems.append(
                 loaded.diagnostic(("inputs",), "unknown-input", f"no input {name!r}", hint)

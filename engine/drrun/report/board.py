@@ -18,6 +18,7 @@ from drrun.journal.events import (
     JournalTrimmed,
     Measured,
     Noted,
+    OutageForeseen,
     PointOfNoReturn,
     Resolved,
     UndoStarted,
@@ -25,6 +26,7 @@ from drrun.journal.events import (
     UnitStarted,
 )
 from drrun.plan.plan import Plan
+from drrun.report.outlook import journaled
 from drrun.report.words import MARKS, cut, fold, one_line, outcome_word, safe
 from drrun.values import Outcome, StepId, UnitId, span
 
@@ -109,6 +111,8 @@ class Board:
                 return [f"! undoing: {one_line(event.why, 300)}"]
             case HostFenced():
                 return [f"! {event.host} is fenced, and left out: {one_line(event.words, 300)}"]
+            case OutageForeseen():
+                return [f"    {line}" for line in journaled(event.answers)]
             case PointOfNoReturn() | JournalTrimmed():
                 return [self._told(event)]
             case _:

@@ -9,7 +9,7 @@ from drrun.execute.dry import Forecast, UnitForecast
 from drrun.execute.forecast import Predicted
 from drrun.model.fencing import names
 from drrun.plan.plan import Plan, PlanStep
-from drrun.report import absent, region
+from drrun.report import absent, outlook, region
 from drrun.report.words import columns, count, fold, one_line, safe
 from drrun.values import Effect, Grade, HostName, Json, span
 
@@ -27,6 +27,7 @@ def screen(forecast: Forecast, *, verbose: bool = False) -> str:
         lines.append(head)
         units = [unit for unit in forecast.units if unit.step == step.id]
         lines += _body(step, units, verbose=verbose)
+    lines += outlook.screen(forecast.foreseen, verbose=verbose)
     lines += _conditional(forecast)
     lines += _refusals(forecast)
     lines += ["", *_sums(forecast)]
@@ -206,6 +207,7 @@ def document(forecast: Forecast) -> dict[str, Json]:
             for s in plan.steps
         ],
         "units": [_unit_json(unit) for unit in forecast.units],
+        "foreseen": outlook.document(forecast.foreseen),
         "coverage": {str(grade): number for grade, number in forecast.coverage().items()},
         "refused": bool(forecast.refusals),
         "exit_code": forecast.exit_code,

@@ -23,6 +23,7 @@ from drrun.journal.events import (
     JournalTrimmed,
     Measured,
     Noted,
+    OutageForeseen,
     PointOfNoReturn,
     Resolved,
     RunAttached,
@@ -165,6 +166,11 @@ def _run(run: RunId, event: Event) -> Told | None:
             pairs = [("why", event.why), ("operator", event.operator)]
         case PointOfNoReturn():
             pairs = [("unit", event.unit)]
+        case OutageForeseen():
+            told = [
+                f"{one['name']}@{one['host']}" for one in event.answers if one["standing"] == "bad"
+            ]
+            pairs = [("unit", event.unit), ("asked", len(event.answers)), ("bad", ",".join(told))]
         case JournalTrimmed():
             pairs = [("bytes", event.size)]
         case HostFenced() | HostSilent() | HostHeard():

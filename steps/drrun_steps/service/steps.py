@@ -7,7 +7,7 @@ configuration management, by a colleague (hazard H4).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from drrun.spi import (
@@ -20,14 +20,17 @@ from drrun.spi import (
     Flag,
     Host,
     HostStep,
+    Question,
     Refused,
     Repeat,
+    Where,
     sh,
 )
 from drrun_steps.service import kubelet, own, pods
 from drrun_steps.service.certificates import STALE, ServiceStale
 from drrun_steps.service.dead_end import ServiceDeadEnd
 from drrun_steps.service.facts import ServiceHeld, ServiceInstance, ServiceReady, ServiceState
+from drrun_steps.service.questions import readiness
 from drrun_steps.service.units import hold_file, unit
 
 _HOLD = pods.script(
@@ -203,6 +206,10 @@ class Start(_OneService):
         """Running."""
         return {ServiceState(self.service): "running"}
 
+    def questions(self, at: Where) -> Sequence[Question]:
+        """Its readiness, where it works now."""
+        return readiness(self.service, at)
+
     def run(self, host: Host) -> None:
         """Lift, then start unless it runs; it must become ready either way."""
         if self._absent(host):
@@ -249,6 +256,10 @@ class Restart(_OneService):
     def transitions(self) -> Mapping[Fact[Any], Any]:
         """Running."""
         return {ServiceState(self.service): "running"}
+
+    def questions(self, at: Where) -> Sequence[Question]:
+        """Its readiness, where it works now."""
+        return readiness(self.service, at)
 
     def passes(self) -> Mapping[Fact[Any], Any]:
         """Stopped, for a moment."""

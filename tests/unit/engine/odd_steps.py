@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from drrun.spi import (
     CHANGED,
+    Command,
     Effect,
     Fact,
     Flag,
@@ -15,7 +17,10 @@ from drrun.spi import (
     Host,
     HostStep,
     Outputs,
+    Question,
     Repeat,
+    Reply,
+    Where,
     argv,
 )
 from drrun.testing.steps import Value
@@ -90,5 +95,59 @@ class Both(GroupStep):
         return {"without": list(group.fenced)}
 
 
-STEPS = (Do, Renew, Hang, Both)
+class Await(HostStep):
+    """Wait for a value that is asked for before anything is taken away."""
+
+    uses, effect, repeat = "odd.await", Effect.READ, Repeat.SAFE
+    key: str
+    value: str
+    number: ClassVar[bool] = False
+
+    def questions(self, at: Where) -> Sequence[Question]:
+        """The same value, while the server runs."""
+        fact: Fact[Any] = Number(self.key) if self.number else Value(self.key)
+        return [
+            Question(
+                f"await:{self.key}",
+                fact,
+                must=7 if self.number else self.value,
+                because="a later step waits for it",
+                hint=f"set it on {at.name}",
+                up=[(Value("server"), "running")],
+            )
+        ]
+
+    def run(self, host: Host) -> None:
+        """One read."""
+        host.require(Value(self.key), self.value, because="the runbook says so")
+
+
+class AwaitNumber(Await):
+    """The same, of a question that not every host can answer."""
+
+    uses = "odd.await-number"
+    number = True
+
+
+@dataclass(frozen=True, slots=True)
+class Number(Fact[int]):
+    """A key's value as a number."""
+
+    name: ClassVar[str] = "odd.number"
+    key_: str
+
+    def about(self) -> tuple[str, ...]:
+        """The key."""
+        return (f"key:{self.key_}",)
+
+    def ask(self) -> Command:
+        """Read it."""
+        return argv("get", self.key_)
+
+    def parse(self, reply: Reply) -> int:
+        """Raises ValueError where it is none."""
+        return 7 if reply.text == "yes" else int(reply.text)
+
+
+STEPS = (Await, AwaitNumber, Do, Renew, Hang, Both)
 FACTS = ()

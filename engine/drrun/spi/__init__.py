@@ -12,13 +12,15 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, TypeVar, get_args, get_origin, overload
+from typing import Any, ClassVar, Protocol, TypeVar, overload
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import BaseModel, ConfigDict
 
 from drrun.errors import DrrunError, NotKnownError, Refused, StepFailed, TooLarge, Unreachable
 from drrun.model.rule import Alike, Alone, Demand, Duty, FactRef, Rule, State, step_done
 from drrun.model.runbook import Duration, Flag, Whole
+from drrun.spi.facts import Fact, Look
+from drrun.spi.questions import Question, Where
 from drrun.values import (
     ANYTHING,
     CHANGED,
@@ -45,82 +47,6 @@ A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
 D = TypeVar("D")
-
-
-class Fact(ABC, Generic[T]):
-    """A typed, read-only question to a host. Subclass it as a frozen, slotted dataclass.
-
-    `about` names the components that the answer depends on: `service:etcd` is that of one host,
-    `@cluster` that of all. A change that touches one of them makes the answer not known. So does
-    any change where nobody knows what is asked: OPAQUE.
-    """
-
-    __slots__ = ()
-    name: ClassVar[str]
-    timeout: ClassVar[float] = 30.0
-    when_fenced: ClassVar[Any] = None
-    """What a host counts as that the operator has fenced (powered off, cut off); None: nothing."""
-    answers: ClassVar[TypeAdapter[Any]]
-
-    def __init_subclass__(cls, **kwargs: object) -> None:
-        """Take the answer's type from `Fact[T]`."""
-        super().__init_subclass__(**kwargs)
-        for base in getattr(cls, "__orig_bases__", ()):
-            if get_origin(base) is not None and issubclass(get_origin(base), Fact):
-                cls.answers = TypeAdapter(get_args(base)[0], _parent_depth=3)
-
-    @abstractmethod
-    def about(self) -> tuple[str, ...]:
-        """The components that the answer depends on."""
-
-    def marks(self) -> tuple[str, ...]:
-        """Those that a change which sets this fact makes other: not what it shares with other facts."""
-        return self.about()
-
-    @abstractmethod
-    def ask(self) -> Command:
-        """The read-only command. It must open no file for writing and leave no process."""
-
-    @abstractmethod
-    def parse(self, reply: Reply) -> T:
-        """The answer. Raises ValueError with the reason when the reply makes no sense."""
-
-    def pinned(self, answer: T) -> Json:
-        """What of the answer says which thing this is: a cluster, its members, a file's digest.
-
-        A sealed plan is refused when it differs, word for word. None, as here: the answer may move.
-        """
-        del answer
-        return None
-
-    @property
-    def ref(self) -> FactRef:
-        """The fact by name and arguments, as plans and journals write it."""
-        args = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
-        return FactRef(self.name, {k: v for k, v in args.items() if v not in (None, (), "")})
-
-    @property
-    def key(self) -> str:
-        """`service.state(service=etcd)`."""
-        return self.ref.key
-
-
-class Look(Fact[T]):
-    """A fact about a file of the controller, answered in this process. Still journaled."""
-
-    __slots__ = ()
-
-    @abstractmethod
-    def look(self) -> T:
-        """The answer. Raises OSError or ValueError."""
-
-    def ask(self) -> Command:
-        """Nothing is sent anywhere."""
-        return argv("true")
-
-    def parse(self, reply: Reply) -> T:
-        """Not used: `look` answers."""
-        raise AssertionError(reply)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -165,28 +91,8 @@ class Telling(Protocol):
         ...
 
 
-class Host(Telling, Protocol):
+class Host(Telling, Where, Protocol):
     """One host, as a step sees it."""
-
-    @property
-    def name(self) -> str:
-        """The inventory's name of the host, or `controller`."""
-        ...
-
-    @property
-    def address(self) -> str:
-        """What drrun connects to."""
-        ...
-
-    @property
-    def layout(self) -> str:
-        """`systemd`, `static-pod`, `k3s` or `commands`."""
-        ...
-
-    @property
-    def vars(self) -> Mapping[str, Any]:
-        """The inventory's vars for this host."""
-        ...
 
     run: str
     """The run's id: makes names of set-aside folders and tokens unique."""
@@ -314,6 +220,16 @@ class Step(BaseModel):
         """States that hold for a while on the way there: a restart passes `stopped`."""
         return {}
 
+    def takes_away(self) -> bool:
+        """Whether something that works stops working by this step: the outage begins with the first such one."""
+        states = (*self.transitions().values(), *self.passes().values())
+        return self.effect is Effect.DESTROY or "stopped" in states
+
+    def questions(self, at: Where) -> Sequence[Question]:
+        """What this step will wait for or call on a host, asked before anything is taken away."""
+        del at
+        return ()
+
     def rules(self) -> Sequence[Demand]:
         """What must hold before this step and after it, in every runbook that uses it."""
         return ()
@@ -379,6 +295,7 @@ __all__ = [
     "NotKnownError",
     "Outputs",
     "Predicate",
+    "Question",
     "Refused",
     "Repeat",
     "Reply",
@@ -389,6 +306,7 @@ __all__ = [
     "StepFailed",
     "TooLarge",
     "Unreachable",
+    "Where",
     "Whole",
     "argv",
     "digest",
