@@ -188,6 +188,7 @@ def _spec(kind: type[Step], source: str) -> StepSpec:
         source=source,
         check=lambda fields: _check(kind, fields),
         effects=lambda fields: _effects(kind, fields),
+        asks=kind.questions is not Step.questions,
     )
 
 

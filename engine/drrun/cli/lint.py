@@ -16,6 +16,7 @@ from drrun.errors import AuthorError
 from drrun.lang.diagnostics import Diagnostic, render
 from drrun.report.findings import annotation, sarif
 from drrun.report.words import count
+from drrun.values import Effect
 
 Format = Literal["text", "json", "github", "sarif"]
 
@@ -50,6 +51,8 @@ def lint(
                 screen.say(annotation(diagnostic))
         case _:
             _show(screen, files, found, mistakes)
+            if len(files) == 1 and not mistakes and (more := _unforeseen(app, files[0])):
+                screen.tell(more)
     return AuthorError.exit_code if mistakes else 0
 
 
@@ -62,6 +65,19 @@ def _show(
     if len(found) > len(mistakes):
         told += f", {count(len(found) - len(mistakes), 'warning')}"
     screen.tell(f"{'✘' if mistakes else '✔'} {count(len(files), 'file')}, {told}")
+
+
+def _unforeseen(app: App, word: str) -> str:
+    """Which steps say what they wait for, to be asked before the first stop, and which say nothing; or nothing."""
+    if is_inventory(Path(word)):
+        return ""
+    steps = [step for step in app.lint(app.load(word)).plan.steps if step.effect is not Effect.READ]
+    asks = [step.id for step in steps if (spec := app.registry.step(step.uses)) and spec.asks]
+    if not asks:
+        return ""
+    silent = [step.id for step in steps if step.id not in asks]
+    more = f"; these change something and ask nothing: {', '.join(silent)}" if silent else ""
+    return f"  {word}: asked before the first stop: what {', '.join(asks)} wait for{more}"
 
 
 def _checked(app: App, word: str, inventory: Path | None) -> Iterable[Diagnostic]:

@@ -77,6 +77,9 @@ class StepSpec:
     effects: Callable[[Mapping[str, object]], Effects]
     """What a valid `with:` promises. Holes are allowed."""
 
+    asks: bool = False
+    """Whether the type says what it waits for, to be asked before anything is taken away."""
+
     @property
     def schema(self) -> Mapping[str, Json]:
         """The JSON Schema of `with:`."""
