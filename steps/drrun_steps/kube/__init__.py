@@ -34,6 +34,7 @@ from drrun_steps.kube.moved import Moved
 from drrun_steps.kube.nodes import KubeNodes
 from drrun_steps.kube.origin import Fits, ReadOrigin
 from drrun_steps.kube.orphans import KubeOrphans
+from drrun_steps.kube.outlook import Outlook
 from drrun_steps.kube.pausing import PauseWorkloads, ResumeWorkloads
 from drrun_steps.kube.plan_pods import PlanPods
 from drrun_steps.kube.quarantine import Close, Open
@@ -55,6 +56,7 @@ STEPS: tuple[type[Step], ...] = (
     Fits,
     Holds,
     AllListed,
+    Outlook,
     Webhooks,
     RestoreWebhooks,
     Close,
