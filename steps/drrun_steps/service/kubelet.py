@@ -5,26 +5,35 @@ They follow `pods.POD`, and are followed by what is said and done about a unit.
 
 from __future__ import annotations
 
-SHOW = r"""
-probe() { # its own readiness or liveness probe: SCHEME HOST PORT PATH
-  awk '
-    { n = match($0, /[^ ]/); if (kind != "" && n <= depth) kind = "" }
-    /^ *(liveness|readiness)Probe:/ { kind = $1; depth = n; next }
-    kind != "" && $1 ~ /^(host|path|port|scheme):$/ { said[kind, $1] = $2; there[kind] = 1 }
-    END { k = "readinessProbe:"; if (!there[k]) k = "livenessProbe:"
-      if (!said[k, "port:"]) exit
-      print said[k, "scheme:"] ? said[k, "scheme:"] : "HTTP", said[k, "host:"] ? said[k, "host:"] : "127.0.0.1", \
-        said[k, "port:"], said[k, "path:"] }' "$1"
+from drrun_steps.service.yaml import FLAT
+
+SHOW = (
+    FLAT
+    + r"""
+probe() { # the service's own readiness or liveness probe: SCHEME HOST PORT PATH; nothing where it cannot be asked
+  flat "$live" 2>/dev/null | awk -F '\t' -v pod="$POD" '
+    { said[$1] = $2 }
+    $1 ~ /^spec\.containers\[[0-9]+\]\.name$/ { at = $1; sub(/\.name$/, "", at); if (first == "") first = at; if ($2 == pod) own = at }
+    END {
+      c = own != "" ? own : first
+      p = c ".readinessProbe.httpGet"; if (said[p ".port"] == "") p = c ".livenessProbe.httpGet"
+      port = said[p ".port"]
+      if (port !~ /^[0-9]+$/) # by the name that the container gives it, as kubeadm does since 1.34
+        for (k = 0; (c ".ports[" k "].containerPort") in said; k++)
+          if (said[c ".ports[" k "].name"] == port) { port = said[c ".ports[" k "].containerPort"]; break }
+      if (port !~ /^[0-9]+$/) exit
+      host = said[p ".host"]; if (host == "") host = "127.0.0.1"
+      if (host ~ /:/ && host !~ /^\[/) host = "[" host "]"
+      print said[p ".scheme"] == "" ? "http" : tolower(said[p ".scheme"]), host, port, said[p ".path"] }'
 }
 answers() { # whether its probe is answered; without curl, whether anybody listens there
-  set -- $(probe "$live" 2>/dev/null)
-  [ $# -ge 3 ] || return 0
+  set -- $(probe)
+  [ $# -ge 3 ] || return 0 # what cannot be asked is not said to be wrong: its container runs
   if command -v curl >/dev/null; then
-    case $(curl -sk --noproxy '*' -m 3 -o /dev/null -w '%{http_code}' \
-      "$(printf '%s' "$1" | tr A-Z a-z)://$2:$3$4") in 2*|3*|401|403) return 0 ;; esac
+    case $(curl -skg --noproxy '*' -m 3 -o /dev/null -w '%{http_code}' "$1://$2:$3$4") in 2*|3*|401|403) return 0 ;; esac
     return 1
   fi
-  grep -qi "^ *[0-9]*: [0-9A-F]*:$(printf '%04X' "$3") [0-9A-F]*:0000 0A " /proc/net/tcp /proc/net/tcp6 2>/dev/null
+  grep -qi "^ *[0-9]*: [0-9A-F]*:$(printf '%04X' "$3") [0-9A-F]*:0*0 0A " /proc/net/tcp /proc/net/tcp6 2>/dev/null
 }
 if is_pod; then
   echo LoadState=loaded
@@ -37,6 +46,7 @@ if is_pod; then
   exit 0
 fi
 """
+)
 """A static pod in the words of `systemctl show`: what it says of a unit is said of a pod."""
 
 HELD = r"""

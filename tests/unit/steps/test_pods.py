@@ -126,6 +126,62 @@ def test_a_manifest_with_a_container_is_running_and_ready(node: Node) -> None:
     assert (node.read(STATE), node.read(READY)) == ("running", False)
 
 
+# The forms of kubeadm's probes: a number up to 1.33, the name of a port from 1.34 on.
+PORTS = "    ports:\n    - containerPort: 2381\n      name: probe-port\n      protocol: TCP\n"
+
+
+@pytest.mark.field("1", "2", "versions 1")
+@pytest.mark.parametrize(
+    ("host", "port", "ports", "asked"),
+    [
+        ("127.0.0.1", "2381", "", "http://127.0.0.1:2381/health"),
+        ("127.0.0.1", "probe-port", PORTS, "http://127.0.0.1:2381/health"),
+        ('"127.0.0.1"', '"probe-port"', PORTS, "http://127.0.0.1:2381/health"),
+        ("::1", "2381", "", "http://[::1]:2381/health"),
+        ('"::1"', "probe-port", PORTS, "http://[::1]:2381/health"),
+        ("fd00::10", "2381 # etcd's own", "", "http://[fd00::10]:2381/health"),
+    ],
+)
+def test_a_probe_is_asked_however_it_is_written(
+    node: Node, host: str, port: str, ports: str, asked: str
+) -> None:
+    """A port that has a name is looked up where the container declares it; IPv6 is put in brackets."""
+    text = MANIFEST.replace("host: 127.0.0.1", f"host: {host}").replace(
+        "port: 2381", f"port: {port}"
+    )
+    node.live.write_text(text.replace("    resources:\n", f"{ports}    resources:\n", 1))
+    node.answers("503")
+    assert not node.read(READY)
+    assert asked in (node.state / "asked").read_text()
+    node.answers("200")
+    assert node.read(READY)
+
+
+@pytest.mark.field("1")
+@pytest.mark.parametrize(
+    "text", ["port: nowhere", "port: *there"], ids=["no such name", "an alias"]
+)
+def test_a_probe_that_cannot_be_asked_is_not_taken_for_a_no(node: Node, text: str) -> None:
+    """A name that no container declares, or a manifest that is not understood: its container runs, and that counts."""
+    node.live.write_text(MANIFEST.replace("port: 2381", text))
+    node.answers("503")
+    assert (node.read(STATE), node.read(READY)) == ("running", True)
+    assert not (node.state / "asked").exists()
+
+
+@pytest.mark.field("1", "23")
+def test_a_sidecar_that_comes_first_is_not_asked(node: Node) -> None:
+    """Of two containers it is the one with the service's name whose probe counts."""
+    sidecar = (
+        "  - command: [proxy]\n    name: proxy\n    livenessProbe:\n"
+        "      httpGet: {host: 127.0.0.1, path: /other, port: 9999}\n"
+    )
+    node.live.write_text(MANIFEST.replace("  containers:\n", f"  containers:\n{sidecar}", 1))
+    assert node.read(READY)
+    assert "http://127.0.0.1:2381/health" in (node.state / "asked").read_text()
+    assert "9999" not in (node.state / "asked").read_text()
+
+
 def test_a_crash_loop_is_not_stopped(node: Node) -> None:
     """Between two tries no container runs, but kubelet will make one; that is no dead end either."""
     (node.state / "loop").touch()
