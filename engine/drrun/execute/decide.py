@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from drrun.journal.state import RunState, Status
 from drrun.plan.plan import PlanStep
-from drrun.values import StepId, UnitId
+from drrun.values import Effect, StepId, UnitId
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,18 +162,37 @@ def _always(state: RunState) -> list[Command]:
 
 
 def _undo(state: RunState, in_flight: Collection[UnitId], *, stopping: bool) -> list[Command]:
-    """What really ran, the last that began first, a step at a time: a group act (hazard H7)."""
+    """What really ran, the last that began first, a step at a time: a group act (hazard H7).
+
+    A service that does not come back keeps nothing else away: what stands by itself is put back all the same.
+    """
     if in_flight or stopping:
         return []
+    if not any(_halts(state, unit) for unit in state.undo_failures):
+        for step in reversed(state.changed):
+            if not state.plan.step_of[step].always and (due := _undo_step(state, step)):
+                return due
     if state.undo_failures:
         return _always(state) or [_stuck(state)]
-    for step in reversed(state.changed):
-        if not state.plan.step_of[step].always and (due := _undo_step(state, step)):
-            return due
     left = f"undone, but left as it is: {', '.join(state.left)}"
     return _always(state) or [
         Finish("undone", 8, left if state.left else "every change was undone")
     ]
+
+
+def _halts(state: RunState, unit: UnitId) -> bool:
+    """Whether an undo that failed lets no other begin: of what destroys, of a group, of hosts that take turns.
+
+    So does one of which nobody knows what became of it.
+    """
+    step = _step(state, unit)
+    turns = step.keep is not None or _serial(state, step.id)
+    apart = step.kind == "host" and step.effect is Effect.CHANGE and not turns
+    return state.units[unit].undo_open or not apart
+
+
+def _serial(state: RunState, step: StepId) -> bool:
+    return any(n.reason == "serial" for u in state.plan.units_of[step] for n in u.needs)
 
 
 def _undo_step(state: RunState, step: StepId) -> list[Command]:
@@ -181,19 +200,19 @@ def _undo_step(state: RunState, step: StepId) -> list[Command]:
     due: list[Command] = []
     for unit in state.plan.units_of[step]:
         record = state.units[unit.id]
-        if record.changes and record.status is not Status.UNDONE:
+        failed = unit.id in state.undo_failures
+        if record.changes and record.status is not Status.UNDONE and not failed:
             cut = record.status is Status.UNDOING or record.undo_open
             due.append(Undo(unit.id, record.undo_attempt + (0 if cut else 1)))
-    serial = any(n.reason == "serial" for u in state.plan.units_of[step] for n in u.needs)
-    return due[-1:] if serial else due
+    return due[-1:] if _serial(state, step) else due
 
 
 def _stuck(state: RunState) -> Finish:
     """An undo that failed, or waits for somebody to say what became of a change."""
-    failed = next((u for u in state.undo_failures if not state.units[u].undo_open), None)
-    unit = failed or next(iter(state.undo_failures))
+    failed = [u for u in state.undo_failures if not state.units[u].undo_open]
     status, code = ("undo-failed", 9) if failed else ("waiting", 6)
-    return Finish(status, code, f"{unit}: {state.units[unit].why}")
+    told = [f"{unit}: {state.units[unit].why}" for unit in failed or list(state.undo_failures)[:1]]
+    return Finish(status, code, "; ".join(told))
 
 
 def _finish(state: RunState) -> Finish:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import urlsplit
 
-from drrun.spi import CHANGED, Done, Effect, Flag, Host, HostStep, Repeat, satisfies
+from drrun.spi import CHANGED, Done, Effect, Fact, Flag, Host, HostStep, Repeat, satisfies
 from drrun_steps.fields import Listed
 from drrun_steps.kube.facts import KubeReady
 from drrun_steps.service.dead_end import ServiceDeadEnd
 from drrun_steps.service.facts import ServiceInstance, ServiceReady, ServiceState
 from drrun_steps.service.flags import ServiceFlag, put_back, set_flag
-from drrun_steps.service.steps import restart
+from drrun_steps.service.steps import proved_ready, restart
 from drrun_steps.service.units import unit
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -77,14 +78,15 @@ class EtcdServers(HostStep):
             return known == meant
         return {url for url in known if urlsplit(url).hostname not in _LOOPBACK} <= meant
 
-    def _restart(self, host: Host, name: str) -> None:
+    def _restart(self, host: Host, name: str, *, ready: bool = True) -> None:
+        up: dict[Fact[Any], Any] = {ServiceReady(self.service): True} if ready else {}
         host.change(
             name,
             restart(self.service),
             sets={
                 ServiceInstance(self.service): CHANGED,
                 ServiceState(self.service): "running",
-                ServiceReady(self.service): True,
+                **up,
             },
             touches=(f"@{self.service}",),
             within=self.within,
@@ -97,4 +99,5 @@ class EtcdServers(HostStep):
         if done.did("set", host.name):
             host.change("put-back", put_back(flag, host.run), sets={flag: done.before(flag)})
         if done.did("restart", host.name):
-            self._restart(host, "restart-back")
+            self._restart(host, "restart-back", ready=False)
+            proved_ready(host, self.service, self.within)

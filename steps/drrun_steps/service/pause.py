@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from drrun.spi import Done, Duration, Effect, Group, GroupStep, Host, Outputs, Refused, Repeat
 from drrun_steps.fields import Listed
 from drrun_steps.service.facts import ServiceHeld, ServiceState
-from drrun_steps.service.steps import hold, lift, start_unit, stop_unit
+from drrun_steps.service.steps import hold, lift, start_again, start_unit, stop_unit
 from drrun_steps.service.units import unit
 
 NONE = "none"
@@ -91,7 +91,7 @@ class Pause(GroupStep):
                 if done.did(f"hold-{name}", host.name):
                     _lift(host, name)
                 if done.did(f"stop-{name}", host.name):
-                    start_unit(host, name, f"start-{name}", "60s")
+                    start_again(host, name, f"start-{name}", "60s")
 
 
 class Resume(GroupStep):

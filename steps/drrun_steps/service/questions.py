@@ -21,6 +21,8 @@ _SOURCES: Mapping[str, tuple[FactRef, ...]] = {
     "kube-scheduler": (_SERVED,),
 }
 """Service -> what says, beside its own probe, that it has all that it needs."""
+WAIT_FOR_OTHERS = frozenset({"kube-controller-manager", "kube-scheduler"})
+"""Services that are not ready before an API server is (kubeadm since 1.32 probes a scheduler so)."""
 
 
 def readiness(service: str, at: Where) -> Sequence[Question]:

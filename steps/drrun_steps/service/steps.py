@@ -23,6 +23,7 @@ from drrun.spi import (
     Question,
     Refused,
     Repeat,
+    StepFailed,
     Where,
     sh,
 )
@@ -30,7 +31,7 @@ from drrun_steps.service import kubelet, own, pods
 from drrun_steps.service.certificates import STALE, ServiceStale
 from drrun_steps.service.dead_end import ServiceDeadEnd
 from drrun_steps.service.facts import ServiceHeld, ServiceInstance, ServiceReady, ServiceState
-from drrun_steps.service.questions import readiness
+from drrun_steps.service.questions import WAIT_FOR_OTHERS, readiness
 from drrun_steps.service.units import hold_file, unit
 
 _HOLD = pods.script(
@@ -184,7 +185,7 @@ class Stop(_OneService):
         # A stop is sent only to what runs. Its before-fact does not tell: it is read after the hold,
         # when kubelet may have ended a pod whose manifest is away.
         if done.did("stop", host.name):
-            start_unit(host, self.service, "start", "100s")
+            start_again(host, self.service, "start", "100s")
 
 
 class Start(_OneService):
@@ -331,6 +332,40 @@ def start_unit(host: Host, service: str, name: str, within: str) -> None:
         within=within,
         hopeless=ServiceDeadEnd(service),
     )
+
+
+def start_again(host: Host, service: str, name: str, within: str) -> None:
+    """Start what an undo brings back. It runs when this is done; readiness is waited for, and never insisted on.
+
+    An undo needs nothing of what failed: a readiness that cannot be asked, or that waits for others that the
+    undo brings back later, keeps nobody away. What could not be proved is told.
+    """
+    host.change(
+        name,
+        sh(_START, **pods.named(service)),
+        sets={ServiceState(service): "running"},
+        touches=(f"@{service}",),
+        repeat=Repeat.SAFE,
+        within=within,
+        hopeless=ServiceDeadEnd(service),
+    )
+    proved_ready(host, service, within)
+
+
+def proved_ready(host: Host, service: str, within: str) -> None:
+    """Wait until what an undo started is ready; where it does not say so, tell it and go on."""
+    try:
+        host.require(
+            ServiceReady(service),
+            True,
+            because=f"{service} was running before",
+            within="" if service in WAIT_FOR_OTHERS else within,
+        )
+    except StepFailed:
+        host.note(
+            f"{host.name}: {unit(service)} was started, and does not say yet that it is ready: look at it when the "
+            "others are back"
+        )
 
 
 def stop_unit(host: Host, service: str, grace: float, name: str = "stop") -> None:

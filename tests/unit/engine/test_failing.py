@@ -439,6 +439,64 @@ def test_an_undo_that_fails_ends_with_9_and_is_tried_again_by_a_resume(bench: Ma
     assert made.world.of(H1)["k"] == "old"
 
 
+@pytest.mark.field("1", "versions 2")
+def test_an_undo_that_fails_keeps_nothing_else_away(bench: Make) -> None:
+    """One service does not come back: all that was stopped before it, and beside it, is put back; the end names it."""
+    made = bench(
+        """
+        - {id: server, hosts: members, uses: world.set, with: {key: server, to: stopped}}
+        - {id: scheduler, hosts: members, uses: world.set, with: {key: scheduler, to: stopped}}
+        - {id: b, hosts: 'members[1]', uses: world.fail, on_failure: undo}
+        """
+    )
+    for host in ("h1", "h2", "h3"):
+        made.world.of(HostName(host)).update(server="runs", scheduler="plans")
+    perform = made.world.perform
+
+    def fails(host: HostName, script: bytes) -> object:
+        if host == "h2" and b"plans" in script:
+            return perform(host, b"exec fail 4")
+        return perform(host, script)
+
+    made.world.perform = fails  # type: ignore[method-assign, assignment]
+    finish = made.drive()
+    assert (finish.status, finish.exit_code) == ("undo-failed", 9)
+    assert finish.why.startswith("scheduler@h2: ")
+    assert {made.world.of(HostName(h))["server"] for h in ("h1", "h2", "h3")} == {"runs"}
+    assert [made.world.of(HostName(h))["scheduler"] for h in ("h1", "h2", "h3")] == [
+        "plans",
+        "stopped",
+        "plans",
+    ]
+
+
+@pytest.mark.parametrize(
+    "more", ["order: serial, ", ""], ids=["hosts that take turns", "what destroys"]
+)
+def test_an_undo_that_fails_halts_where_order_is_safety(bench: Make, more: str) -> None:
+    """Hosts that take turns, and what destroys: there a failed undo lets no other begin."""
+    uses = "world.set" if more else "world.wipe"
+    made = bench(
+        f"""
+        - {{id: first, hosts: members, uses: world.set, with: {{key: server, to: stopped}}}}
+        - {{id: then, hosts: members, {more}uses: {uses}, with: {{key: store, to: new}}}}
+        - {{id: b, hosts: 'members[1]', uses: world.fail, on_failure: undo}}
+        """
+    )
+    for host in ("h1", "h2", "h3"):
+        made.world.of(HostName(host)).update(server="runs", store="old")
+    perform = made.world.perform
+
+    def fails(host: HostName, script: bytes) -> object:
+        if host == "h3" and b"old" in script:
+            return perform(host, b"exec fail 4")
+        return perform(host, script)
+
+    made.world.perform = fails  # type: ignore[method-assign, assignment]
+    assert made.drive().exit_code == 9
+    assert {made.world.of(HostName(h))["server"] for h in ("h1", "h2", "h3")} == {"stopped"}
+
+
 GUARDED = """
 - {id: stop, hosts: members, uses: world.safe-set, with: {key: server, to: stopped}}
 - {id: wipe, hosts: members, uses: world.wipe, with: {key: store, to: new}}

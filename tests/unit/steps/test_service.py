@@ -144,7 +144,7 @@ def test_undo_of_stop_starts_only_what_it_stopped() -> None:
     """A service that was down before stays down; the hold is lifted."""
     held = DoneChange("hold", "cp1", {HELD.key: False})
     stopped = DoneChange("stop", "cp1", {STATE.key: "running"})
-    host = FakeHost("cp1")
+    host = FakeHost("cp1", {READY: True})
     Stop(service="etcd").undo(host, Done((held, stopped), {}))
     assert host.change_names == ["lift", "start"]
     host = FakeHost("cp1")
@@ -156,9 +156,20 @@ def test_undo_starts_a_pod_that_was_gone_when_its_stop_was_sent() -> None:
     """The hold alone ends a static pod: its stop may be journaled with `stopped` as the state before."""
     held = DoneChange("hold", "cp1", {HELD.key: False})
     stopped = DoneChange("stop", "cp1", {STATE.key: "stopped"})
-    host = FakeHost("cp1")
+    host = FakeHost("cp1", {READY: True})
     Stop(service="etcd").undo(host, Done((held, stopped), {}))
     assert host.change_names == ["lift", "start"]
+
+
+@pytest.mark.field("1", "versions 2")
+def test_an_undo_goes_on_where_a_service_does_not_say_that_it_is_ready() -> None:
+    """It was started; what could not be proved is told, and nobody else is kept away by it."""
+    stopped = DoneChange("stop", "cp1", {STATE.key: "running"})
+    host = FakeHost("cp1", {ServiceReady("kube-scheduler"): False})
+    Stop(service="kube-scheduler").undo(host, Done((stopped,), {}))
+    assert host.change_names == ["start"]
+    assert host.changes[0].sets == {ServiceState("kube-scheduler"): "running"}
+    assert "does not say yet that it is ready" in host.notes[0]
 
 
 def test_start_lifts_the_hold_and_waits_until_it_is_up() -> None:
