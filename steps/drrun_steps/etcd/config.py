@@ -33,20 +33,28 @@ class Config:
     """Whether the data directory is a mount point: it cannot be renamed."""
     leftovers: tuple[str, ...] = ()
     """What must not outlive an emergency: force-new-cluster, a copy in kubelet's folder (1.14)."""
+    unclear: str = ""
+    """What of its settings was not understood, by name; empty when all was."""
 
 
 _CONFIG = (
     SETTINGS
     + r"""
-[ -n "$words$given" ] || { echo found=no; exit 0; }
+[ -n "$words$given$unclear" ] || { echo found=no; exit 0; }
 echo found=yes
+[ -z "$unclear" ] || printf 'unclear=%s\n' "$unclear" | head -n 1
 dir=${DATA_DIR:-$(setting data-dir)}
 for s in name wal-dir initial-advertise-peer-urls advertise-client-urls initial-cluster quota-backend-bytes force-new-cluster; do
   printf '%s=%s\n' "$s" "$(setting $s)"
 done
 printf 'data-dir=%s\n' "$dir"
 user=$(show User); group=$(show Group)
-[ ! -x "$own_way" ] || { user=$(stat -c %U -- "$dir"); group=$(stat -c %G -- "$dir"); }
+[ -z "$pod_user" ] || { user=$pod_user; group=$pod_user; }
+if [ -d "$dir" ] && { [ -x "$own_way" ] || [ -r "$MANIFEST" ]; }; then # as the directory of now has it
+  user=$(stat -c %U -- "$dir"); group=$(stat -c %G -- "$dir")
+  [ "$user" != UNKNOWN ] || user=$(stat -c %u -- "$dir")
+  [ "$group" != UNKNOWN ] || group=$(stat -c %g -- "$dir")
+fi
 user=${user:-root}
 printf 'owner=%s:%s\n' "$user" "${group:-$(id -gn "$user" 2>/dev/null || echo root)}"
 real=$(readlink -f -- "$dir" || printf '%s' "$dir")
@@ -99,6 +107,7 @@ class EtcdConfig(Fact[Config]):
             quota=int(said["quota-backend-bytes"] or 0),
             mount="mount" in said,
             leftovers=tuple(left),
+            unclear=said.get("unclear", ""),
         )
 
     def pinned(self, answer: Config) -> Json:

@@ -26,15 +26,25 @@ class DataDir:
     revision: int = 0
     keys: int = 0
     why: str = ""
+    ran: bool = False
+    """With `missing`: whether a member was started there all the same, so that its data may lie elsewhere."""
 
 
 _DISK = (
     SETTINGS
     + OFFLINE
     + r"""
-D=${DATA_DIR:-$(setting data-dir)}
+D=$DATA_DIR
+if [ -z "$D" ]; then
+  [ -z "$unclear" ] || { echo "how etcd is started is not understood: $unclear"; exit 5; }
+  D=$(setting data-dir)
+fi
 [ -n "$D" ] || { echo 'no data directory is configured'; exit 5; }
-[ -e "$D" ] || { echo missing; exit 0; }
+[ -e "$D" ] || {
+  # A member that ran has a directory: where it is not, it is elsewhere.
+  if [ -e "$MANIFEST" ] || [ -n "$(show InvocationID)" ]; then echo 'missing, though it ran'; else echo missing; fi
+  exit 0
+}
 real=$(readlink -f -- "$D")
 ls -l /proc/[0-9]*/fd 2>/dev/null | grep -q -F -e "-> $real/member/" && { echo in-use; exit 0; }
 [ -d "$D" ] || { echo "$D is not a directory"; exit 5; }
@@ -80,6 +90,8 @@ class EtcdDataDir(Fact[DataDir]):
     def parse(self, reply: Reply) -> DataDir:
         """A directory that makes no sense is `unreadable`, with the reason."""
         text = reply.text.strip()
+        if reply.exit == 0 and text == "missing, though it ran":
+            return DataDir("missing", why="there is no such directory, though etcd ran", ran=True)
         if reply.exit == 0 and text in {"missing", "empty", "in-use"}:
             return DataDir(state=text)  # type: ignore[arg-type]
         if reply.exit == 0 and text.startswith("{"):

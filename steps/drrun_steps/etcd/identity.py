@@ -28,6 +28,9 @@ def conflicts(configs: Mapping[str, Config]) -> tuple[str, ...]:
         if not config.found:
             found.append(f"{host} has neither a unit nor a manifest of etcd")
             continue
+        if config.unclear:
+            found.append(f"{host}: how etcd is started is not understood: {config.unclear}")
+            continue
         if not config.peer_urls:
             found.append(f"{host} does not say its initial-advertise-peer-urls")
         found += [

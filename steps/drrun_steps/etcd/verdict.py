@@ -78,7 +78,7 @@ def _revision(seen: Seen) -> int | None:
         return seen.status.revision
     if seen.data.state == "readable":
         return seen.data.revision
-    return 0 if seen.data.state in {"missing", "empty"} else None
+    return 0 if seen.data.state in {"missing", "empty"} and not seen.data.ran else None
 
 
 def tolerance(gap: int, *, moving: bool) -> int:

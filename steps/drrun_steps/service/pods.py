@@ -15,12 +15,24 @@ from __future__ import annotations
 
 from drrun_steps.service.own import OWN
 
+FOLDER = r"""
+pods=
+for f in /var/lib/kubelet/config.yaml /var/lib/kubelet/config.d/*.conf; do # drop-ins count later, in the order of their names
+  said=$(sed -n 's/^staticPodPath:[[:space:]]*//p' "$f" 2>/dev/null | sed 's/[[:space:]]#.*$//' | tr -d "\"'\r")
+  [ -z "$said" ] || pods=${said%/}
+done
+pods=${pods:-/etc/kubernetes/manifests}
+"""
+"""Kubelet's folder of manifests. kubernetes.io, "Kubelet configuration directory" (--config-dir)."""
+
 POD = (
     OWN
     + r"""
 PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export PATH
-pods=$(sed -n 's/^staticPodPath:[[:space:]]*//p' /var/lib/kubelet/config.yaml 2>/dev/null | tr -d '"')
-pods=${pods:-/etc/kubernetes/manifests}; kept=/var/lib/drrun/stopped
+"""
+    + FOLDER
+    + r"""
+kept=/var/lib/drrun/stopped
 case $UNIT in *.service) POD=${UNIT%.service} ;; *) POD=- ;; esac
 [ -z "$EXACT" ] || POD=-
 live=$pods/$POD.yaml; away=$kept/$POD.yaml
