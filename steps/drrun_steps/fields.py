@@ -56,3 +56,6 @@ Numbers = Annotated[tuple[Whole, ...], BeforeValidator(_listed)]
 
 MaybeWhole = Annotated[Whole | None, BeforeValidator(_maybe)]
 """A whole number, or nothing when the text is empty: an input that was not given."""
+
+OUTSIDERS = "outsiders"
+"""The component: who on a host uses what is proved to be down, and is no part of the control plane."""

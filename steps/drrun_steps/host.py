@@ -13,6 +13,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Any, ClassVar
 
 from drrun.spi import OPAQUE, Command, Fact, Reply, Step, satisfies, sh
+from drrun_steps.fields import OUTSIDERS
 from drrun_steps.readmitted import Readmit
 
 NOTHING = satisfies("nothing", lambda found: not found)
@@ -261,6 +262,49 @@ class HostBusy(Fact[tuple[str, ...]]):
 
 
 @dataclass(frozen=True, slots=True)
+class HostOutsiders(Fact[tuple[str, ...]]):
+    """Who is in the way of a proof that all is down, and will not be stopped: in words, empty when nobody.
+
+    `ports` are listened on by nobody but `programs`, and no process of this host but `programs` and etcd is
+    connected to `served`. Asked while they run: a balancer, or another client of etcd, is found before the outage.
+    """
+
+    name: ClassVar[str] = "host.outsiders"
+    programs: tuple[str, ...] = ()
+    ports: tuple[int, ...] = ()
+    served: tuple[int, ...] = ()
+
+    def about(self) -> tuple[str, ...]:
+        """Writers that are paused are no outsiders any more."""
+        return (OUTSIDERS,)
+
+    def ask(self) -> Command:
+        """Programs, sockets by process, and the kernel's table of connections."""
+        return sh(_SOCKETS)
+
+    def parse(self, reply: Reply) -> tuple[str, ...]:
+        """One line a finding, naming program, pid and port."""
+        parts = _parts(reply.text)
+        exes = _exes(parts.get("exe", "").splitlines())
+        table = list(_sockets(parts.get("tcp", "")))
+        owners = _owners(parts.get("fd", "").splitlines())
+        own = {*self.programs, "etcd"}
+        ends = {(s.address, s.port, s.peer, s.peer_port): s for s in table}
+        found = []
+        for socket in table:
+            program = _program(exes.get(owners.get(socket.inode, 0), "?"))
+            if socket.state == _LISTEN and socket.port in self.ports and program not in own:
+                found.append(f"port {socket.port} is listened on by {_who(socket, owners, exes)}")
+            if socket.state != _ESTABLISHED or socket.port not in self.served:
+                continue
+            other = ends.get((socket.peer, socket.peer_port, socket.address, socket.port))
+            if other is None or _program(exes.get(owners.get(other.inode, 0), "etcd")) in own:
+                continue
+            found.append(f"{_who(other, owners, exes)} is connected to port {socket.port}")
+        return tuple(dict.fromkeys(found))
+
+
+@dataclass(frozen=True, slots=True)
 class _Socket:
     address: str
     port: int
@@ -330,4 +374,5 @@ FACTS: tuple[type[Fact[Any]], ...] = (
     HostAddresses,
     HostPeers,
     HostBusy,
+    HostOutsiders,
 )

@@ -185,6 +185,7 @@ class Dry:
         if foresight.takes_away(unit):
             # Guards, not facts of a sealed plan: what they say is not kept to be compared.
             reader = self.reader.reader if isinstance(self.reader, Observing) else self.reader
+            foresight.known = self.overlay.get
             self.foreseen = foresight.ask(self.plan.units, reader)
             if no := refusal_of(self.foreseen):
                 raise no

@@ -92,6 +92,8 @@ class Foresight:
     """Whether something was taken away in this run already."""
     again: Callable[[HostName, Fact[Any], Callable[[Any], bool]], Any] | None = None
     """Asks once more, for a while, what was wrong at first; None: one answer is enough."""
+    known: Callable[[HostName, Fact[Any]], tuple[bool, Any]] = lambda _host, _fact: (False, None)
+    """In a dry-run: whether a change before this one says what the fact will be, and what; else it is asked."""
     _made: dict[UnitId, Step] = field(default_factory=dict)
 
     def takes_away(self, unit: Unit) -> bool:
@@ -175,7 +177,7 @@ class Foresight:
         answers = dict(
             zip(
                 (id(one) for one in asked),
-                _each(reader, host, [one.question.fact for one in asked]),
+                self._read(reader, host, asked),
                 strict=True,
             )
         )
@@ -184,6 +186,20 @@ class Foresight:
                 yield self._judged(host, one, answers[id(one)])
             else:
                 yield _foreseen(host, one, "down", "")
+
+    def _read(self, reader: Reader, host: HostName, asked: Sequence[_Wanted]) -> list[Any]:
+        """The answers: of what an earlier step may put right, by its word where it has one; else the host's."""
+        facts = [one.question.fact for one in asked]
+        spoken = [
+            self.known(host, one.question.fact) if one.question.mended else (False, None)
+            for one in asked
+        ]
+        fresh = iter(
+            _each(
+                reader, host, [f for f, (there, _) in zip(facts, spoken, strict=True) if not there]
+            )
+        )
+        return [value if there else next(fresh) for there, value in spoken]
 
     def _fact(self, fact: Fact[Any] | FactRef) -> Fact[Any]:
         return self.catalog.make_fact(fact.name, fact.args) if isinstance(fact, FactRef) else fact

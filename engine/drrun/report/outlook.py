@@ -25,6 +25,8 @@ def line(one: Foreseen) -> str:
     """One answer."""
     if one.standing == "down":
         return f"- {one.word}  not asked: down"
+    if one.standing == "good" and one.found in {"True", "", "[]"}:
+        return f"✔ {one.word}  as it must be"
     told = f"{_MARKS[one.standing]} {one.word}  {one_line(one.found, 200)}"
     if one.standing == "good":
         return told

@@ -60,3 +60,5 @@ class Question:
     up: Sequence[tuple[Fact[Any] | FactRef, Any]] = ()
     """Facts of the same host and the values that they must have, all of them, for it to be asked. By
     name where the fact is another plugin's."""
+    mended: bool = False
+    """Whether a step before the first stop may put it right: a dry-run then believes that step's change."""

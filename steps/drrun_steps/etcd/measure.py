@@ -80,6 +80,8 @@ class Measure(GroupStep):
     """Whether etcd.verdict could measure every host."""
     accept_unlisted: Listed = ()
     """Names in an initial-cluster that no host has, and are known to be gone."""
+    version: str = ""
+    """The cluster version that the snapshot was taken from, from etcd.snapshot.verify; it may not be known."""
     seed: str = ""
     """The hosts that are restored, as an expression over roles, where the others join them
     afterwards; all of them when it is left out."""
@@ -93,8 +95,10 @@ class Measure(GroupStep):
         seeds = {host.name for host in group.role(self.seed)} if self.seed else set(every)
         hosts = [host for host in group.hosts if host.name in seeds]
         configs = {name: config for name, config in every.items() if name in seeds}
+        self._refuse_odd(configs)
         tools = group.read(EtcdTools(), hosts)
         self._refuse_toolless(tools)
+        self._refuse_older(tools)
         for host in hosts:
             self._refuse_full(
                 host.name, configs[host.name], host.read(self._disk(configs, host.name))
@@ -133,13 +137,39 @@ class Measure(GroupStep):
                 f"-e accept_unlisted={','.join(u.split(' ')[0] for u in unknown)}",
             )
 
+    def _refuse_odd(self, configs: Mapping[str, Config]) -> None:
+        """A swap that would leave the old log, or the old data, where etcd finds it is not begun."""
+        if odd := [f"{name}: {why}" for name, config in configs.items() for why in config.odd]:
+            raise Refused(
+                f"the restored data cannot be put in place by renaming: {'; '.join(odd)}",
+                hint="nothing was stopped. Let --data-dir and --wal-dir name the real directories, the log beside the "
+                "data on one file system, without links and mounts in between; etcd takes that at its next start",
+            )
+
     def _refuse_toolless(self, tools: Mapping[str, Tools]) -> None:
         without = [name for name, tool in tools.items() if not tool.restore]
         if without:
             raise Refused(
                 f"neither etcdutl nor etcdctl can restore a snapshot on {', '.join(without)}",
-                hint="put an etcdutl of the running etcd's version into /usr/local/bin there: its image has "
-                "one, and where a member runs it is taken from there",
+                hint="put an etcdutl of the running etcd's version into /usr/local/bin there. Since 3.6 etcdctl "
+                "restores nothing; images of etcd from 3.6.5 on hold an etcdutl, and of a member that runs it is taken",
+            )
+
+    def _refuse_older(self, tools: Mapping[str, Tools]) -> None:
+        """A tool of an older minor release leaves members of before in the data of a newer one (etcd.io, 2025-12-17)."""
+        wanted = line_of(self.version) or max(
+            (line_of(t.version) for t in tools.values()), default=()
+        )
+        old = [
+            f"{name}: {tool.restore} {tool.tool}"
+            for name, tool in tools.items()
+            if tool.tool and wanted and line_of(tool.tool) < wanted
+        ]
+        if old:
+            raise Refused(
+                f"the tool to restore with is older than the data, of etcd {'.'.join(map(str, wanted))}: {'; '.join(old)}",
+                hint="put an etcdutl of that release into /usr/local/bin there: an older one leaves the members of "
+                "before in the restored data, and no quorum comes together",
             )
 
     def _disk(self, configs: Mapping[str, Config], name: str) -> HostDisk:
@@ -154,6 +184,12 @@ class Measure(GroupStep):
                 "are needed: the old directory is kept",
                 hint="free space on that file system; do not remove the old data directory",
             )
+
+
+def line_of(version: str) -> tuple[int, ...]:
+    """`3.5.16` as (3, 5); empty for what is no version."""
+    parts = version.split(".")[:2]
+    return tuple(map(int, parts)) if len(parts) == 2 and all(map(str.isdecimal, parts)) else ()
 
 
 def room(size: int) -> int:

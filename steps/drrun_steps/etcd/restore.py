@@ -20,15 +20,18 @@ from drrun.spi import (
     HostStep,
     Json,
     Outputs,
+    Question,
     Refused,
     Repeat,
     Rule,
+    Where,
     Whole,
     satisfies,
     sh,
     step_done,
 )
 from drrun_steps.etcd.measure import MemberPlan
+from drrun_steps.etcd.opened import opened
 from drrun_steps.etcd.order import UNDER_ETCD, Cluster
 from drrun_steps.etcd.place import (
     INSTALL,
@@ -256,6 +259,10 @@ class Install(_Member):
     def checkable(self) -> bool:
         """The seal beside the data says whether it was swapped."""
         return True
+
+    def questions(self, at: Where) -> Sequence[Question]:
+        """The directory that will be replaced is the one that etcd has open, where it runs."""
+        return [opened(at, self.service)]
 
     def run(self, host: Host) -> Outputs:
         """Swap, once this host's staged restore is proved to be the one that is meant."""

@@ -99,7 +99,7 @@ class VerdictStep(GroupStep):
         unlisted = [
             m.name or m.id
             for m in told.members
-            if not ours & set(m.peer_urls) and m.name not in self.accept_unlisted
+            if not ours & set(m.peer_urls) and not {m.name, m.id} & set(self.accept_unlisted)
         ]
         if unlisted:
             raise Refused(

@@ -11,13 +11,21 @@ from collections.abc import Mapping
 PROVED: Mapping[str, str] = {"3.4": "3.4.23", "3.5": "3.5.16"}
 """Line of etcd -> the version that the suite recovers."""
 KNOWN_BAD: Mapping[str, str] = {
-    f"3.5.{patch}": "can corrupt data silently (postmortem of 2022): go to 3.5.33"
-    for patch in (0, 1, 2)
+    **{
+        f"3.5.{patch}": "can corrupt data silently (postmortem of 2022): go to 3.5.33"
+        for patch in (0, 1, 2)
+    },
+    **{
+        f"3.6.{patch}": "does not start again after a learner was promoted, and can corrupt data when a snapshot "
+        "comes in during a defragmentation: go to 3.6.14"
+        for patch in (0, 1, 2, 3)
+    },
+    "3.6.4": "can corrupt data when a snapshot comes in during a defragmentation: go to 3.6.14",
 }
-"""Versions of etcd that nobody should run, and why."""
-LEAST_BEFORE: Mapping[str, str] = {"3.6": "3.5.32"}
+"""Versions of etcd that nobody should run, and why. Source: etcd's CHANGELOG-3.5 and CHANGELOG-3.6."""
+LEAST_BEFORE: Mapping[str, str] = {"3.6": "3.5.32", "3.7": "3.6.11"}
 """Minor version -> from which patch of the one before an upgrade is safe (etcd.io, "Upgrade etcd from
-3.5 to 3.6", as of 2026: members that were removed come back, learners count too many)."""
+3.5 to 3.6" and "from 3.6 to 3.7", as of 2026: members that were removed come back, learners count too many)."""
 KUBERNETES = "1.20.2"
 """The version of Kubernetes in the suite."""
 

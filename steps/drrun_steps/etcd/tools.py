@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from drrun.spi import Command, Fact, Reply, sh
 
 TOOLS = r"""
-PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/var/lib/drrun/tools
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/var/lib/drrun/tools:/opt/bin:/opt/etcd:/usr/local/etcd
 export PATH
 if ! command -v etcdctl >/dev/null && ! command -v etcdutl >/dev/null; then
   for p in $(ls -l /proc/[0-9]*/exe 2>/dev/null | sed -n 's|.*/proc/\([0-9]*\)/exe -> .*/etcd$|\1|p'); do
@@ -39,6 +39,8 @@ class Tools:
     bump: bool = False
     version: str = ""
     """Of etcd itself, else of the tool."""
+    tool: str = ""
+    """The version of the tool that restores; empty where it does not say."""
 
 
 ASK_TOOLS = r"""
@@ -46,10 +48,12 @@ export ETCDCTL_API=3
 for t in etcdutl etcdctl; do
   command -v $t >/dev/null || continue
   help=$(timeout 10 $t snapshot restore --help 2>&1) || continue
+  case $help in *--data-dir*) ;; *) continue ;; esac # etcdctl since 3.6 shows the help of `snapshot`, and exits 0
   echo "restore=$t"
   case $help in *--bump-revision*) echo bump=yes;; esac
   break
 done
+[ -z "${t-}" ] || timeout 10 $t version 2>/dev/null | sed -n 's/^etcd[cu]tl version: /tool=/p'
 timeout 10 etcd --version 2>/dev/null | sed -n 's/^etcd Version: /version=/p'
 timeout 10 etcdctl version 2>/dev/null | sed -n 's/^etcdctl version: /version=/p'
 true
@@ -63,7 +67,9 @@ def tools_of(reply: Reply) -> Tools:
     for line in reply.text.splitlines():
         name, _, value = line.partition("=")
         said.setdefault(name, value)
-    return Tools(said.get("restore", ""), "bump" in said, said.get("version", ""))
+    return Tools(
+        said.get("restore", ""), "bump" in said, said.get("version", ""), said.get("tool", "")
+    )
 
 
 @dataclass(frozen=True, slots=True)

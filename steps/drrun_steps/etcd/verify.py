@@ -83,7 +83,7 @@ class Verify(HostStep):
             "size": found.size,
             "revision": found.revision,
             "total_keys": found.keys,
-            "version": found.version,
+            "version": found.version or "unknown",
             "nospace": found.nospace,
         }
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from drrun.spi import Fact, Step
 from drrun_steps.kube import (
+    ability,
     archive,
     archived,
     certificates,
@@ -78,6 +79,7 @@ STEPS: tuple[type[Step], ...] = (
     Moved,
 )
 FACTS: tuple[type[Fact[Any]], ...] = (
+    *ability.FACTS,
     *facts.FACTS,
     KubeNodes,
     KubeMasterLeases,

@@ -7,15 +7,26 @@ from typing import Any, ClassVar
 
 from drrun.spi import Command, Fact, Reply, sh
 
-KUBECTL = r"""
+FIND = r"""
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+# Where images of machines keep programs of their own; and beside kubelet, wherever that is.
+PATH=$PATH:/opt/bin:/opt/local/bin:/opt/kubernetes/bin:/usr/local/kubernetes/bin:/snap/bin
+beside=$(systemctl show -p ExecStart kubelet 2>/dev/null | sed -n 's|^ExecStart={ path=\([^ ;]*\)/[^ /;]* ;.*|\1|p' | head -n 1)
+PATH=$PATH${beside:+:$beside}
 export PATH
-command -v kubectl >/dev/null || { echo 'no kubectl on this host' >&2; exit 127; }
+"""
+"""Where programs of Kubernetes are looked for. Flatcar and Fedora CoreOS have them in /opt/bin."""
+
+KUBECTL = (
+    FIND
+    + r"""
+command -v kubectl >/dev/null || { echo "no kubectl on this host: looked in $PATH" >&2; exit 127; }
 api() {
   env -i PATH="$PATH" HOME=/nonexistent timeout "${LIMIT:-20}" kubectl --kubeconfig "$CONFIG" \
     --server "$SERVER" --tls-server-name "$TLS_NAME" --cache-dir=/dev/null --request-timeout=10s "$@"
 }
 """
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ case $STAGE in /*/"$RUN") ;; *) echo "drrun: $STAGE is no folder of $RUN" >&2; e
 mkdir -p -m 0700 -- "$KEPT" "$HELD"
 if [ ! -e "$KEPT/before" ]; then # what an undo goes back to
   { systemctl -q is-enabled kubelet.service 2>/dev/null && echo enabled
-    case $(systemctl show -p ActiveState --value kubelet.service) in active|activating) echo active ;; esac # or tries
+    case $(systemctl show -p ActiveState kubelet.service | sed 's/^ActiveState=//') in active|activating) echo active ;; esac # or tries
     for d in /etc/kubernetes "$MANIFESTS" /var/lib/kubelet; do [ ! -e "$d" ] || echo "there $d"; done
     ls -A /var/lib/kubelet 2>/dev/null | sed 's/^/kubelet /'
     if command -v crictl >/dev/null; then crictl pods -q 2>/dev/null | sed 's/^/pod /'; fi # dead ones of an earlier life

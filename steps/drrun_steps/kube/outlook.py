@@ -24,12 +24,13 @@ from drrun.spi import (
     Question,
     Refused,
     Repeat,
-    Step,
 )
 from drrun_steps.etcd.live import EtcdHealthy
+from drrun_steps.etcd.opened import opened
 from drrun_steps.etcd.ruling import config_fact
 from drrun_steps.fields import Listed
 from drrun_steps.kube.facts import KubeServes
+from drrun_steps.kube.steps import ReadyStep
 from drrun_steps.service.steps import Start
 
 _SOURCES: Mapping[str, type[Fact[Any]]] = {"etcd.healthy": EtcdHealthy, "kube.serves": KubeServes}
@@ -65,16 +66,14 @@ class Outlook(GroupStep):
         answers: dict[str, dict[str, str]] = {}
         wrong: list[str] = []
         down: list[str] = []
-        for host, step in self._rests_on(group):
-            mine = answers.setdefault(host.name, {})
-            for question in step.questions(host):
-                said = self._ask(host, question)
-                if said is None:
-                    down.append(f"{question.name}@{host.name}")
-                elif isinstance(said, str):
-                    wrong.append(f"{host.name}: {question.name} is {said}: {question.because}")
-                else:
-                    mine[question.name] = "as it must be"
+        for host, question in self._rests_on(group):
+            said = self._ask(host, question)
+            if said is None:
+                down.append(f"{question.name}@{host.name}")
+            elif isinstance(said, str):
+                wrong.append(f"{host.name}: {question.name} is {said}: {question.because}")
+            else:
+                answers.setdefault(host.name, {})[question.name] = "as it must be"
         for host in group.role(self.etcd_hosts):
             answers.setdefault(host.name, {}).update(self._settings(host))
         asked = sum(len(one) for one in answers.values())
@@ -91,13 +90,15 @@ class Outlook(GroupStep):
             )
         return {"answers": answers}
 
-    def _rests_on(self, group: Group) -> Iterator[tuple[Host, Step]]:
-        """The steps of a restore that wait for something, on the hosts where they do."""
+    def _rests_on(self, group: Group) -> Iterator[tuple[Host, Question]]:
+        """What the steps of a restore wait for, on the hosts where they do."""
         for host in group.role(self.etcd_hosts):
-            yield host, Start(service=self.etcd)
+            for question in (*Start(service=self.etcd).questions(host), opened(host, self.etcd)):
+                yield host, question
         for host in group.role(self.api_hosts):
-            for service in self.services:
-                yield host, Start(service=service)
+            for step in (*(Start(service=service) for service in self.services), ReadyStep()):
+                for question in step.questions(host):
+                    yield host, question
 
     def _ask(self, host: Host, question: Question) -> bool | str | None:
         """True where it is as it must be, None where it is down, else what it is."""

@@ -28,8 +28,8 @@ done
 [ -z "$ENCRYPTION" ] || cp -- "$ENCRYPTION" "$folder/encryption.yaml"
 for unit in $UNITS; do
   for f in /etc/kubernetes/manifests/$unit.yaml /var/lib/drrun/stopped/$unit.yaml \
-    $(systemctl show -p FragmentPath --value "$unit.service") $(systemctl show -p DropInPaths --value "$unit.service") \
-    $(systemctl show -p EnvironmentFiles --value "$unit.service" | sed 's/ (ignore_errors=[a-z]*)$//'); do
+    $(systemctl show -p FragmentPath "$unit.service" | sed 's/^FragmentPath=//') $(systemctl show -p DropInPaths "$unit.service" | sed 's/^DropInPaths=//') \
+    $(systemctl show -p EnvironmentFiles "$unit.service" | sed 's/^EnvironmentFiles=//' | sed 's/ (ignore_errors=[a-z]*)$//'); do
     [ ! -r "$f" ] || { mkdir -p -- "$folder/units${f%/*}"; cp -- "$f" "$folder/units$f"; }
   done
 done

@@ -8,20 +8,24 @@ from typing import Any
 from drrun.spi import (
     Demand,
     Effect,
+    FactRef,
     Flag,
     Host,
     HostStep,
     NotKnown,
     Outputs,
+    Question,
     Repeat,
     Rule,
+    Where,
     satisfies,
 )
 from drrun_steps.fields import Listed, Numbers
-from drrun_steps.host import NOTHING, HostBusy
+from drrun_steps.host import NOTHING, HostBusy, HostOutsiders
+from drrun_steps.kube.ability import can_ask
 from drrun_steps.kube.api import ApiStep
 from drrun_steps.kube.facts import KubeLease, KubeReady, KubeSecrets
-from drrun_steps.service.facts import ServiceHeld, ServiceState
+from drrun_steps.service.facts import ServiceHeld, ServiceReady, ServiceState
 
 
 class _Api(ApiStep):
@@ -37,6 +41,24 @@ class ReadyStep(_Api):
     uses = "kube.ready"
     effect = Effect.READ
     repeat = Repeat.SAFE
+
+    def questions(self, at: Where) -> Sequence[Question]:
+        """Whether it can be asked at all, and says now, where it works, what will be waited for."""
+        del at
+        return [
+            can_ask(self.kubeconfig),
+            Question(
+                "ready:kube.ready",
+                KubeReady(self.kubeconfig, self.server, self.tls_name),
+                must=satisfies("ready", lambda said: said.ready),
+                because="the API server works, and is not found ready as it will be asked in the outage",
+                hint="see its /readyz?verbose, its port and the kubeconfig",
+                up=[
+                    (ServiceReady(self.service), True),
+                    (FactRef("etcd.healthy"), True),
+                ],
+            ),
+        ]
 
     def run(self, host: Host) -> None:
         """One read, waited for."""
@@ -62,6 +84,11 @@ class ReadSecret(_Api):
 
     allow_none: Flag = True
     """Whether a cluster without any Secret passes: since 1.24 there may be none."""
+
+    def questions(self, at: Where) -> Sequence[Question]:
+        """Whether kubectl and the kubeconfig are there."""
+        del at
+        return [can_ask(self.kubeconfig)]
 
     def run(self, host: Host) -> Outputs:
         """One read, waited for."""
@@ -111,6 +138,22 @@ class KubeProveDown(HostStep):
         states = [ServiceState(service).ref for service in self.services if self.held]
         return [Rule(state, "", "stopped", because, live=False) for state in states]
 
+    def questions(self, at: Where) -> Sequence[Question]:
+        """Whether anybody stands in the way who is not stopped: another client of etcd, a balancer on the port."""
+        if not self.clients_of:  # a second proof of what the first one asked about
+            return []
+        return [
+            Question(
+                "outsiders",
+                HostOutsiders(self.services, self.ports, self.clients_of),
+                must=NOTHING,
+                because="the proof that nothing of the control plane runs would fail in the outage",
+                hint=f"a client of etcd on {at.name}: stop it, or name its unit with -e writers=UNIT; a balancer: "
+                "name the API server's own port in `ports` of the steps kube.prove_down",
+                mended=True,
+            )
+        ]
+
     def run(self, host: Host) -> None:
         """State, hold, then processes and sockets."""
         because = "an API server that lives on during a restore writes back what it has cached"
@@ -148,6 +191,11 @@ class LeaseMoves(_Api):
 
     components: Listed = ("kube-controller-manager", "kube-scheduler")
     """Names of Leases in kube-system."""
+
+    def questions(self, at: Where) -> Sequence[Question]:
+        """Whether kubectl and the kubeconfig are there."""
+        del at
+        return [can_ask(self.kubeconfig)]
 
     def run(self, host: Host) -> None:
         """Read it, then wait for another answer."""

@@ -35,11 +35,11 @@ words() { # variables and words that the service is started with, one a line, fl
     m=$live; [ -e "$m" ] || m=$away
     sed -n 's/^ *- //p' "$m"
   else
-    systemctl show -p Environment --value "$UNIT"
+    systemctl show -p Environment "$UNIT" | sed 's/^Environment=//'
     systemctl show -p EnvironmentFiles "$UNIT" |
       sed -e 's/^EnvironmentFiles=//' -e 's/ (ignore_errors=[a-z]*)$//' |
       while read -r m; do [ ! -r "$m" ] || grep -v '^[[:space:]]*#' "$m"; done
-    systemctl show -p ExecStart --value "$UNIT" |
+    systemctl show -p ExecStart "$UNIT" | sed 's/^ExecStart=//' |
       sed -n 's/.*argv\[\]=\(.*\) ; ignore_errors=.*/\1/p'
   fi | tr ' \t' '\n\n' | sed "s/[\"']//g"
 }
@@ -243,11 +243,11 @@ pids() {
   if is_own; then "$own_way" status </dev/null 2>/dev/null | sed -n '1s/^\([0-9][0-9]*\)$/\1/p'
   elif is_pod; then
     ls -l /proc/[0-9]*/exe 2>/dev/null | sed -n "s|.*/proc/\([0-9]*\)/exe -> .*/$POD\( (deleted)\)\{0,1\}\$|\1|p"
-  else systemctl show -p MainPID --value "$UNIT" | grep -v '^0$'
+  else systemctl show -p MainPID "$UNIT" | sed 's/^MainPID=//' | grep -v '^0$'
   fi
 }
 if ! is_own && ! is_pod; then
-  case $(systemctl show -p LoadState --value "$UNIT") in loaded) ;; *) exit 0 ;; esac
+  case $(systemctl show -p LoadState "$UNIT" | sed 's/^LoadState=//') in loaded) ;; *) exit 0 ;; esac
 fi
 began=
 for p in $(pids); do

@@ -23,8 +23,8 @@ LC_ALL=C; export LC_ALL
 if is_own; then files=
 elif is_pod; then files=$live; [ -e "$live" ] || files=$away
 else files=$(
-  systemctl show -p FragmentPath --value "$UNIT"
-  systemctl show -p DropInPaths --value "$UNIT" | tr ' ' '\n'
+  systemctl show -p FragmentPath "$UNIT" | sed 's/^FragmentPath=//'
+  systemctl show -p DropInPaths "$UNIT" | sed 's/^DropInPaths=//' | tr ' ' '\n'
   systemctl show -p EnvironmentFiles "$UNIT" | sed -e 's/^EnvironmentFiles=//' -e 's/ (ignore_errors=[a-z]*)$//'
 ); fi
 aside() { # FILE: where the old one is kept; in kubelet's folder it would be another pod
@@ -35,6 +35,17 @@ keep() { # FILE
   kept_at=$(aside "$1")
   [ -e "$kept_at" ] || { mkdir -p -m 700 -- "${kept_at%/*}"; cp -p -- "$1" "$kept_at"; }
 }
+# Where the value begins in a line that says the flag: in each of Go's spellings (one dash or two, one word or
+# two), or as a variable; 0 where it does not. On the next line: minus one.
+at_of='
+  function at_of(s,   re) {
+    if (s ~ /^[[:space:]]*[#;]/) return 0
+    re = "(^|[[:space:]\"\047])--?" flag "(=|[[:space:]]+[^[:space:]\\\\])"
+    if (match(s, re)) return substr(s, RSTART + RLENGTH - 1, 1) == "=" ? RSTART + RLENGTH : RSTART + RLENGTH - 1
+    if (s ~ ("(^|[[:space:]\"\047])--?" flag "[\"\047]?[[:space:]]*\\\\?$")) return -1
+    if (key != "" && match(s, "(^|[^A-Za-z0-9_-])" key "=")) return RSTART + RLENGTH
+    return 0
+  }'
 places() { # FILE:VALUE of each place that says the flag; comments do not count
   if is_own; then
     words=$("$own_way" settings </dev/null) || cannot settings "$?"
@@ -43,13 +54,11 @@ places() { # FILE:VALUE of each place that says the flag; comments do not count
   fi
   for f in $files; do
     [ -r "$f" ] || continue
-    awk -v file="$f" -v flag="--$FLAG=" -v key="$KEY=" '
-      /^[[:space:]]*[#;]/ { next }
-      { at = index($0, flag); n = length(flag)
-        if (!at && key != "=") { at = index($0, key); n = length(key) }
+    awk -v file="$f" -v flag="$FLAG" -v key="$KEY" "$at_of"'
+      { at = at_of($0)
         if (!at) next
-        if (at > 1 && substr($0, at - 1, 1) ~ /[A-Za-z0-9_-]/) next
-        rest = substr($0, at + n)
+        if (at < 0) { print file ":(on the next line)"; next }
+        rest = substr($0, at)
         quote = substr(rest, 1, 1)
         if (quote == "\"" || quote == "\047") { rest = substr(rest, 2); sub(quote ".*", "", rest) }
         else sub(/["\047 \t\\].*/, "", rest)
@@ -70,10 +79,16 @@ fi
 anew() { # FILE PROGRAM: written beside it, then put in its place
   new=${1%/*}/.${1##*/}.drrun-new
   cp -p -- "$1" "$new"
-  OLD=$old awk -v flag="--$FLAG=" -v key="$KEY=" "$2" "$1" >"$new"
+  OLD=$old awk -v flag="$FLAG" -v key="$KEY" "$at_of$2" "$1" >"$new"
   sync "$new"
   mv -f -- "$new" "$1"
 }
+if [ "$FLAG" = initial-cluster ]; then
+  for f in $files; do
+    [ -r "$f" ] && grep -v '^[[:space:]]*[#;]' "$f" | grep -q -e '--\{0,1\}discovery' -e 'ETCD_DISCOVERY' || continue
+    echo "drrun: $f has etcd find its members by discovery: beside it, etcd starts with no --$FLAG" >&2; exit 5
+  done
+fi
 found=$(places)
 count=$(printf '%s' "$found" | grep -c . || true)
 if [ "$count" = 0 ] && [ -n "$KEY" ]; then # said nowhere
@@ -82,7 +97,7 @@ if [ "$count" = 0 ] && [ -n "$KEY" ]; then # said nowhere
     keep "$files"
     anew "$files" '
       { print }
-      !done && match($0, /^ *- --/) { print substr($0, 1, RLENGTH - 2) flag ENVIRON["VALUE"]; done = 1 }'
+      !done && match($0, /^ *- --/) { print substr($0, 1, RLENGTH - 2) "--" flag "=" ENVIRON["VALUE"]; done = 1 }'
     exit 0
   fi
   # The last environment file says it now.
@@ -98,16 +113,17 @@ fi
 [ "$count" = 1 ] || {
   echo "drrun: $FLAG of $UNIT is said in $count places: $(printf '%s' "$found" | tr '\n' ' ')" >&2; exit 5; }
 file=${found%%:*}; old=${found#*:}
+case $old in '(on the next line)')
+  echo "drrun: $file says $FLAG of $UNIT on two lines: write it on one, as --$FLAG=VALUE" >&2; exit 5 ;;
+esac
 keep "$file"
 anew "$file" '
   BEGIN { old = ENVIRON["OLD"]; new = ENVIRON["VALUE"] }
-  /^[[:space:]]*[#;]/ { print; next }
-  { at = index($0, flag); n = length(flag)
-    if (!at && key != "=") { at = index($0, key); n = length(key) }
-    if (at && !(at > 1 && substr($0, at - 1, 1) ~ /[A-Za-z0-9_-]/)) {
-      quote = substr($0, at + n, 1)
-      if (quote == "\"" || quote == "\047") n++
-      $0 = substr($0, 1, at + n - 1) new substr($0, at + n + length(old))
+  { at = at_of($0)
+    if (at > 0) {
+      quote = substr($0, at, 1)
+      if (quote == "\"" || quote == "\047") at++
+      $0 = substr($0, 1, at - 1) new substr($0, at + length(old))
     }
     print }'
 is_pod || systemctl daemon-reload

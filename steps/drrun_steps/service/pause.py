@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from drrun.spi import Done, Duration, Effect, Group, GroupStep, Host, Outputs, Refused, Repeat
-from drrun_steps.fields import Listed
+from drrun_steps.fields import OUTSIDERS, Listed
 from drrun_steps.service.facts import ServiceHeld, ServiceState
 from drrun_steps.service.steps import hold, lift, start_again, start_unit, stop_unit
 from drrun_steps.service.units import unit
@@ -81,7 +81,7 @@ class Pause(GroupStep):
         if not held:
             _hold(host, name)
         if state == "running":
-            stop_unit(host, name, self.grace, f"stop-{name}")
+            stop_unit(host, name, self.grace, f"stop-{name}", (OUTSIDERS,))
         return True
 
     def undo(self, group: Group, done: Done) -> None:

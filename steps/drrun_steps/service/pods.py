@@ -28,7 +28,7 @@ pods=${pods:-/etc/kubernetes/manifests}
 POD = (
     OWN
     + r"""
-PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export PATH
+PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/bin; export PATH
 """
     + FOLDER
     + r"""

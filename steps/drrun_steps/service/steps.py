@@ -76,7 +76,7 @@ _STOP = pods.script(
 systemctl stop --no-block "$UNIT"
 left=$((GRACE * 10))
 while [ "$left" -gt 0 ]; do
-  case $(systemctl show --property=ActiveState --value "$UNIT") in
+  case $(systemctl show --property=ActiveState "$UNIT" | sed 's/^ActiveState=//') in
     inactive|failed) exit 0 ;;
   esac
   left=$((left - 1))
@@ -368,13 +368,15 @@ def proved_ready(host: Host, service: str, within: str) -> None:
         )
 
 
-def stop_unit(host: Host, service: str, grace: float, name: str = "stop") -> None:
+def stop_unit(
+    host: Host, service: str, grace: float, name: str = "stop", touches: Sequence[str] = ()
+) -> None:
     """Stop a service, killed when its grace (seconds) is over; done when nothing of it runs."""
     host.change(
         name,
         sh(_STOP, **pods.named(service), GRACE=math.ceil(grace)),
         sets={ServiceState(service): "stopped"},
-        touches=(f"@{service}",),
+        touches=(f"@{service}", *touches),
         repeat=Repeat.SAFE,
         timeout=f"{math.ceil(grace) + 30}s",
         within="60s",  # a loaded host's container runtime was seen to take longer than 20 s

@@ -15,7 +15,7 @@ SHOW = (
     + kubelet.SHOW
     + """
 systemctl show -p LoadState,ActiveState,SubState,MainPID,InvocationID "$UNIT" || exit 3
-group=$(systemctl show -p ControlGroup --value "$UNIT")
+group=$(systemctl show -p ControlGroup "$UNIT" | sed 's/^ControlGroup=//')
 [ -n "$group" ] || exit 0
 for root in /sys/fs/cgroup /sys/fs/cgroup/unified /sys/fs/cgroup/systemd; do
   for list in "$root$group/cgroup.procs" "$root$group"/*/cgroup.procs; do

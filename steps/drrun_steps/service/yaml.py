@@ -193,9 +193,9 @@ flat() { # FILE: PATH<tab>VALUE of every scalar; exit 3 and a reason where somet
       if (index(",]}[{", c)) break
       if (c == ":" && (P == length(B) || index(" \t\r\n,]}", substr(B, P + 1, 1)))) break
       if (c == "#" && substr(B, P - 1, 1) ~ /[ \t\n]/) break
-      v = v (c == "\n" ? " " : c); P++
+      v = v c; P++
     }
-    v = trim(v)
+    gsub(/[ \t\r]*\n[ \t]*/, " ", v); v = trim(v)
     if (v != "" && index("&*!%@`|>?", substr(v, 1, 1))) fail("a value that begins with " substr(v, 1, 1))
     return v
   }

@@ -38,7 +38,7 @@ class Machine:
         systemctl = tools / "systemctl"
         systemctl.write_text(
             "#!/bin/sh\ncase $* in\n"
-            f"*FragmentPath*) echo {self.unit} ;;\n"
+            f"*FragmentPath*) echo FragmentPath={self.unit} ;;\n"
             f"*EnvironmentFiles*) [ ! -e {self.settings} ] || "
             f"echo 'EnvironmentFiles={self.settings} (ignore_errors=no)' ;;\nesac\n"
         )
@@ -107,6 +107,57 @@ def test_a_flag_said_twice_is_not_touched(machine: Machine) -> None:
     assert done.exit == 5
     assert "said in 2 places" in done.complaint
     assert (machine.unit.read_text(), machine.settings.read_text()) == (UNIT, SETTINGS)
+
+
+@pytest.mark.field("7", "25")
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--initial-cluster {}",
+        "-initial-cluster {}",
+        "-initial-cluster={}",
+        '"--initial-cluster={}"',
+        "--initial-cluster '{}'",
+    ],
+)
+def test_a_flag_is_changed_in_whichever_of_gos_spellings_it_stands(
+    machine: Machine, line: str
+) -> None:
+    """One dash or two, one word or two: read where it is, changed there, and no variable is added beside it."""
+    old, new = "a=http://1:2380", "a=http://1:2380,c=http://3:2380"
+    text = f"[Service]\nExecStart=/usr/bin/etcd --name a {line.format(old)} --initial-cluster-state new\n"
+    machine.unit.write_text(text)
+    machine.settings.write_text("ETCD_QUOTA_BACKEND_BYTES=1\n")
+    assert machine.flag() == (old,)
+    done = machine.run(set_flag(FLAG, new, "r1"))
+    assert done.exit == 0, done.complaint
+    assert machine.unit.read_text() == text.replace(old, new)
+    assert machine.settings.read_text() == "ETCD_QUOTA_BACKEND_BYTES=1\n"
+
+
+@pytest.mark.field("7")
+def test_a_flag_on_two_lines_is_not_touched(machine: Machine) -> None:
+    """It is seen, so that no second place is made, and the way to write it is told."""
+    machine.unit.write_text(
+        "[Service]\nExecStart=/usr/bin/etcd --initial-cluster \\\n  a=http://1:2380\n"
+    )
+    machine.settings.write_text("ETCD_NAME=a\n")
+    done = machine.run(set_flag(FLAG, "x", "r1"))
+    assert (done.exit, machine.settings.read_text()) == (5, "ETCD_NAME=a\n")
+    assert "on two lines" in done.complaint
+
+
+@pytest.mark.field("8")
+@pytest.mark.parametrize("how", ["--discovery-srv example.org", "-discovery=http://x"])
+def test_beside_discovery_no_members_are_written(machine: Machine, how: str) -> None:
+    """Etcd with both does not start: refused, and nothing is changed."""
+    text = f"[Service]\nExecStart=/usr/bin/etcd {how}\n"
+    machine.unit.write_text(text)
+    machine.settings.write_text("ETCD_NAME=a\n")
+    done = machine.run(set_flag(FLAG, "x", "r1"))
+    assert done.exit == 5
+    assert "discovery" in done.complaint
+    assert (machine.unit.read_text(), machine.settings.read_text()) == (text, "ETCD_NAME=a\n")
 
 
 def test_any_value_is_written_as_it_is(machine: Machine) -> None:

@@ -118,7 +118,7 @@ TREES = st.recursive(
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     tree=st.dictionaries(KEYS, TREES, min_size=1, max_size=3),

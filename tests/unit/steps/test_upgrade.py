@@ -30,7 +30,7 @@ PATH = "/usr/local/bin/etcd"
         ("", "3.5.16", ""),
         ("3.5.16", "3.5.15", "newer than"),
         ("3.5.16", "3.4.30", "newer than"),
-        ("3.4.23", "3.6.1", "one minor version at a time"),
+        ("3.4.23", "3.6.14", "one minor version at a time"),
         ("3.5.33", "4.0.0", "one minor version at a time"),
         ("3.5.31", "3.6.9", "safe from 3.5.32 on"),
         ("3.5.32", "3.6.9", ""),
@@ -97,7 +97,7 @@ RUNS = Status(answers=True, version="3.4.23", has_leader=True)
         ("3.5.16", Program("command"), RUNS, "a command of the host's own"),
         ("3.5.16", Program("none"), RUNS, "there is no etcd"),
         ("3.5.16", OLD, Status(answers=True, alarms=("NOSPACE",)), "the alarm NOSPACE"),
-        ("3.6.1", OLD, RUNS, "one minor version at a time"),
+        ("3.6.14", OLD, RUNS, "one minor version at a time"),
         ("3.5.16", OLD, Status(answers=False, why="refused"), "does not answer"),
     ],
 )
