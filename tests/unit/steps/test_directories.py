@@ -19,6 +19,7 @@ import pytest
 
 from drrun.spi import Command, Refused, Reply, sh
 from drrun.testing import FakeGroup, FakeHost
+from drrun_steps.etcd.aside import ASIDE
 from drrun_steps.etcd.config import Config, EtcdConfig
 from drrun_steps.etcd.directories import Directories, EtcdDirectories
 from drrun_steps.etcd.measure import Measure
@@ -99,7 +100,9 @@ class Site:
         reply = self.sh(
             sh(
                 f"set -e\n{text}",
-                ROOT=str(self.root), DATA=self.data, WAL=self.wal,
+                ROOT=str(self.root),
+                DATA=self.data,
+                WAL=self.wal,
                 **{"CLIENT": client, "PEER": peer, **more},
             )
         )
@@ -131,8 +134,14 @@ class Site:
             sh(
                 text,
                 **place.environment(),
-                RUN="r1", SHA256=digest, NAME="cp1", CLUSTER=f"cp1={peer}",
-                TOKEN="t", PEER=peer, BUMP=0, OWNER=self.directories().owner,
+                RUN="r1",
+                SHA256=digest,
+                NAME="cp1",
+                CLUSTER=f"cp1={peer}",
+                TOKEN="t",
+                PEER=peer,
+                BUMP=0,
+                OWNER=self.directories().owner,
                 TOOL="etcdutl",
             )
         )
@@ -318,7 +327,9 @@ def _measured(place: Directories, disks: dict[str, int]) -> dict[str, Any]:
         **{HostDisk(path): Disk(free, 1 << 40) for path, free in disks.items()},
     }
     step = Measure(revision=100, size=1000, max_revision=150)
-    return dict(step.run(FakeGroup([FakeHost("cp1", answers)])))["members"]["cp1"]
+    outputs: dict[str, Any] = dict(step.run(FakeGroup([FakeHost("cp1", answers)])))
+    plan: dict[str, Any] = outputs["members"]["cp1"]
+    return plan
 
 
 def test_measure_plans_with_what_the_disk_says() -> None:
@@ -336,3 +347,16 @@ def test_measure_refuses_by_name_what_cannot_be_swapped() -> None:
     with pytest.raises(Refused, match="cp1: /var/lib/etcd/member is a mount point") as refused:
         _measured(place, {})
     assert "--wal-dir" in str(refused.value.hint)
+
+
+@needs_mounts
+@pytest.mark.parametrize("kind", ["link", "wal-mount"])
+def test_a_dead_members_data_is_set_aside_in_each_shape(site: Site, kind: str) -> None:
+    """Field 9, 11: a link stays a link, and the files of a WAL mount move within it."""
+    site.data, site.wal = str(site.root / "etcd"), str(site.root / "w")
+    mount = "mount -t tmpfs none w" if kind == "wal-mount" else ":"
+    site.run(f'cd "$ROOT"; mkdir -p d/member w; ln -s d etcd; {mount}; echo old >w/0.wal')
+    site.run(ASIDE, DIR=site.data, MOUNT="no", RUN="r1")
+    assert Path(site.data).is_symlink()
+    kept = "w/old-r1/0.wal" if kind == "wal-mount" else "w.old-r1/0.wal"
+    assert site.run(f'cd "$ROOT"; cat {kept}; ls -d d.old-r1/member') == "old\nd.old-r1/member\n"
