@@ -31,7 +31,7 @@ from drrun_steps.etcd.save import SAVE
 from drrun_steps.etcd.scratch import SCRATCH
 from drrun_steps.etcd.snapshot import HostSnapshot
 
-_REPLAY = (
+REPLAY = (
     "# replay a copy of this stopped member and save a snapshot of what it holds\n"
     + SCRATCH
     + r"""
@@ -91,7 +91,7 @@ class Replaying(GroupStep):
         fact = HostSnapshot(path)
         host.change(
             "save" if live else "replay",
-            sh(SAVE if live else _REPLAY, **self._environment(host, path, live=live)),
+            sh(SAVE if live else REPLAY, **self._environment(host, path, live=live)),
             sets={fact: satisfies("whole and sealed", lambda found: not found.problem)},
             touches=(f"@file:{self.fetch_to}",),
             repeat=Repeat.SAFE,

@@ -24,6 +24,7 @@ from drrun_steps.etcd.config import Config, EtcdConfig
 from drrun_steps.etcd.directories import Directories, EtcdDirectories
 from drrun_steps.etcd.measure import Measure
 from drrun_steps.etcd.place import INSTALL, RESTORE, SWAP_BACK, Place, Staged, staged
+from drrun_steps.etcd.replay import REPLAY
 from drrun_steps.etcd.tools import EtcdTools, Tools
 from drrun_steps.host import Disk, HostDisk
 
@@ -360,3 +361,34 @@ def test_a_dead_members_data_is_set_aside_in_each_shape(site: Site, kind: str) -
     assert Path(site.data).is_symlink()
     kept = "w/old-r1/0.wal" if kind == "wal-mount" else "w.old-r1/0.wal"
     assert site.run(f'cd "$ROOT"; cat {kept}; ls -d d.old-r1/member') == "old\nd.old-r1/member\n"
+
+
+@needs_etcd
+@needs_mounts
+@pytest.mark.parametrize("kind", ["member-wal-link", "wal-link"])
+def test_a_replay_never_writes_into_what_a_link_names(site: Site, kind: str) -> None:
+    """Field 11: the copy of a stopped member holds its files, not links to them; the member stays as it is."""
+    site.data, site.wal = str(site.root / "etcd"), ""
+    site.etcd(after='ETCDCTL_API=3 etcdctl --endpoints "$CLIENT" put what now')
+    link = "etcd/member/wal" if kind == "member-wal-link" else "wal"
+    site.run(f'cd "$ROOT"; mv etcd/member/wal w; ln -s "$ROOT/w" {link}')
+    site.wal = str(site.root / "wal") if kind == "wal-link" else ""
+    sums = 'cd "$ROOT"; find w etcd/member -type f -exec sha256sum {} + | sort'
+    before = site.run(sums)
+    root = str(site.root)
+    site.run(f"mount --bind {_BIN} /usr/local/bin")  # where the product looks for etcd
+    site.run(
+        REPLAY,
+        FOLDER=f"{root}/scratch/drrun-r1",
+        FILE=f"{root}/out/s.db",
+        RUN="r1",
+        HOST="cp1",
+        NAME="cp1",
+        LIMIT=60,
+        LIVES=60,
+        CLIENT_PORT=_free(),
+        PEER_PORT=_free(),
+        SERVICE="etcd",
+    )
+    assert site.run(sums) == before
+    assert (site.root / "out/s.db").stat().st_size > 0
