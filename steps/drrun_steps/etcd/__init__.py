@@ -6,6 +6,7 @@ from drrun.spi import Fact, Step
 from drrun_steps.etcd import (
     config,
     corrupt,
+    directories,
     disk,
     drill,
     expiry,
@@ -76,6 +77,7 @@ FACTS: tuple[type[Fact[Any]], ...] = (
     *tools.FACTS,
     *expiry.FACTS,
     *image.FACTS,
+    *directories.FACTS,
     *disk.FACTS,
     *metrics.FACTS,
     *opened.FACTS,

@@ -9,7 +9,7 @@ from drrun_steps.etcd.ruling import config_fact, data_fact
 from drrun_steps.etcd.turns import saved_before
 from drrun_steps.service.facts import ServiceState
 
-_ASIDE = r"""
+ASIDE = r"""
 # set the data directory aside, leave an empty one of the same owner
 set -eu
 aside() { # directory: by rename; a mount point keeps its place, and its content moves within
@@ -27,6 +27,13 @@ aside() { # directory: by rename; a mount point keeps its place, and its content
     chown --reference="$1.old-$RUN" -- "$1"
   fi
 }
+DIR=$(readlink -f -- "$DIR" || printf '%s' "$DIR") # a link stays, what it names is set aside
+[ -z "$WAL" ] || WAL=$(readlink -f -- "$WAL" || printf '%s' "$WAL")
+if [ -n "$WAL" ] && awk -v d="$WAL" '$5 == d { found = 1 } END { exit !found }' /proc/self/mountinfo; then
+  mkdir -p -m 0700 -- "$WAL/old-$RUN" # before the data: a cut is repeated while there is data
+  for f in "$WAL"/*.wal "$WAL"/*.tmp "$WAL"/*.broken; do [ ! -f "$f" ] || mv -- "$f" "$WAL/old-$RUN/"; done
+  WAL=
+fi
 aside "$DIR"
 case $WAL in ''|"$DIR"/*) ;; *) MOUNT=no aside "$WAL"; rmdir -- "$WAL" 2>/dev/null || true ;; esac
 sync -f "${DIR%/*}" 2>/dev/null || sync
@@ -68,7 +75,7 @@ class Aside(HostStep):
         host.change(
             "set-aside",
             sh(
-                _ASIDE,
+                ASIDE,
                 DIR=config.data_dir,
                 WAL=config.wal_dir,
                 MOUNT="yes" if config.mount else "no",

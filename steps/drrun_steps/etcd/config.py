@@ -33,8 +33,6 @@ class Config:
     """Whether the data directory is a mount point: it cannot be renamed."""
     leftovers: tuple[str, ...] = ()
     """What must not outlive an emergency: force-new-cluster, a copy in kubelet's folder (1.14)."""
-    odd: tuple[str, ...] = ()
-    """Why two renames cannot swap its directories: links, mounts within, a log within; empty for plain ones."""
     unclear: str = ""
     """What of its settings was not understood, by name; empty when all was."""
 
@@ -61,24 +59,6 @@ user=${user:-root}
 printf 'owner=%s:%s\n' "$user" "${group:-$(id -gn "$user" 2>/dev/null || echo root)}"
 real=$(readlink -f -- "$dir" || printf '%s' "$dir")
 awk -v d="$real" '$5 == d { print "mount=yes" }' /proc/self/mountinfo
-wal=$(setting wal-dir)
-odd() { printf 'odd=%s\n' "$1"; }
-mounted() { awk -v d="$1" '$5 == d { found = 1 } END { exit !found }' /proc/self/mountinfo; }
-if [ "$real" != "$dir" ] && [ -e "$dir" ]; then odd "its data directory $dir is a link to $real"; fi
-for below in $(awk -v d="$real/" 'index($5, d) == 1 { print $5 }' /proc/self/mountinfo); do
-  odd "$below, in its data directory, is a mount point of its own"
-done
-for link in "$real/member" "$real/member/wal" "$real/member/snap"; do
-  [ ! -L "$link" ] || odd "$link, in its data directory, is a link"
-done
-if [ -n "$wal" ]; then
-  realwal=$(readlink -f -- "$wal" || printf '%s' "$wal")
-  case $realwal in
-    "$real"|"$real"/*) odd "its log $wal lies in its data directory" ;;
-    *) if mounted "$realwal"; then odd "its log $wal is a mount point of its own"; fi
-      if [ "$realwal" != "$wal" ] && [ -e "$wal" ]; then odd "its log $wal is a link to $realwal"; fi ;;
-  esac
-fi
 if [ -r "$MANIFEST" ]; then # kubelet runs every file of its folder, whatever it is called
   for f in "${MANIFEST%/*}"/*; do
     [ "$f" = "$MANIFEST" ] || ! grep -q -e '--initial-advertise-peer-urls' "$f" || printf 'second=%s\n' "$f"
@@ -127,7 +107,6 @@ class EtcdConfig(Fact[Config]):
             quota=int(said["quota-backend-bytes"] or 0),
             mount="mount" in said,
             leftovers=tuple(left),
-            odd=tuple(line[4:] for line in reply.text.splitlines() if line.startswith("odd=")),
             unclear=said.get("unclear", ""),
         )
 

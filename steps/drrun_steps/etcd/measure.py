@@ -12,6 +12,7 @@ from drrun.spi import (
     Flag,
     Group,
     GroupStep,
+    Host,
     Outputs,
     Refused,
     Repeat,
@@ -22,6 +23,7 @@ from drrun.spi import (
 )
 from drrun_steps.etcd.access import ask_each, overrides
 from drrun_steps.etcd.config import Config
+from drrun_steps.etcd.directories import Directories, EtcdDirectories
 from drrun_steps.etcd.disk import DataDir
 from drrun_steps.etcd.identity import bump, cluster_id, conflicts, initial_cluster, strangers
 from drrun_steps.etcd.live import EtcdStatus
@@ -33,6 +35,8 @@ from drrun_steps.host import HostDisk
 from drrun_steps.service.facts import ServiceState
 
 _SPARE = 512 * 1024 * 1024
+_LOG = 192 * 1024 * 1024
+"""Bytes for a new log: etcd allocates 64 MiB a file, and the next file ahead."""
 
 
 class MemberPlan(BaseModel):
@@ -56,6 +60,10 @@ class MemberPlan(BaseModel):
     """Whether the data directory is a mount point."""
     tool: str
     """etcdutl or etcdctl."""
+    wal_mount: Flag = False
+    """Whether the directory for the write-ahead log is a mount point."""
+    inside: str = ""
+    """Where the write-ahead log is below the data directory, if neither apart nor in member/wal."""
 
 
 class Measure(GroupStep):
@@ -95,14 +103,17 @@ class Measure(GroupStep):
         seeds = {host.name for host in group.role(self.seed)} if self.seed else set(every)
         hosts = [host for host in group.hosts if host.name in seeds]
         configs = {name: config for name, config in every.items() if name in seeds}
-        self._refuse_odd(configs)
         tools = group.read(EtcdTools(), hosts)
         self._refuse_toolless(tools)
         self._refuse_older(tools)
+        places = ask_each(
+            group,
+            hosts,
+            lambda h: EtcdDirectories(configs[h.name].data_dir, configs[h.name].wal_dir),
+        )
+        self._refuse_shapes(places)
         for host in hosts:
-            self._refuse_full(
-                host.name, configs[host.name], host.read(self._disk(configs, host.name))
-            )
+            self._refuse_full(host, places[host.name])
         token = f"drrun-{hosts[0].run}"
         capable = all(tool.bump for tool in tools.values())
         raised = bump(self.max_revision, self.revision, complete=self.complete, capable=capable)
@@ -114,7 +125,8 @@ class Measure(GroupStep):
         urls = [config.peer_urls for config in configs.values()]
         return {
             "members": {
-                name: _plan(config, tools[name]).model_dump() for name, config in configs.items()
+                name: _plan(config, places[name], tools[name]).model_dump()
+                for name, config in configs.items()
             },
             "initial_cluster": initial_cluster(configs),
             "token": token,
@@ -135,15 +147,6 @@ class Measure(GroupStep):
                 f"members that the inventory does not know: {', '.join(unknown)}",
                 hint="add their hosts to the group etcd; for members that are gone for good say "
                 f"-e accept_unlisted={','.join(u.split(' ')[0] for u in unknown)}",
-            )
-
-    def _refuse_odd(self, configs: Mapping[str, Config]) -> None:
-        """A swap that would leave the old log, or the old data, where etcd finds it is not begun."""
-        if odd := [f"{name}: {why}" for name, config in configs.items() for why in config.odd]:
-            raise Refused(
-                f"the restored data cannot be put in place by renaming: {'; '.join(odd)}",
-                hint="nothing was stopped. Let --data-dir and --wal-dir name the real directories, the log beside the "
-                "data on one file system, without links and mounts in between; etcd takes that at its next start",
             )
 
     def _refuse_toolless(self, tools: Mapping[str, Tools]) -> None:
@@ -172,18 +175,28 @@ class Measure(GroupStep):
                 "before in the restored data, and no quorum comes together",
             )
 
-    def _disk(self, configs: Mapping[str, Config], name: str) -> HostDisk:
-        return HostDisk(f"{configs[name].data_dir}.drrun")
-
-    def _refuse_full(self, name: str, config: Config, disk: object) -> None:
-        free = getattr(disk, "free", 0)
-        needed = room(self.size)
-        if free < needed:
+    def _refuse_shapes(self, places: Mapping[str, Directories]) -> None:
+        wrong = [f"{name}: {at}" for name, place in places.items() for at in place.wrong]
+        if wrong:
             raise Refused(
-                f"{name}: {free >> 20} MiB are free beside {config.data_dir}, {needed >> 20} MiB "
-                "are needed: the old directory is kept",
-                hint="free space on that file system; do not remove the old data directory",
+                f"these directories cannot be swapped: {'; '.join(wrong)}",
+                hint="what is mounted or linked below the data directory would be carried off with it: "
+                "mount the disk at the data directory itself, or name the other place with --wal-dir, "
+                "restart that member, then start again",
             )
+
+    def _refuse_full(self, host: Host, place: Directories) -> None:
+        rooms = [(place.data, place.mount, room(self.size))]
+        if place.wal:
+            rooms.append((place.wal, place.wal_mount, _LOG))
+        for directory, mount, needed in rooms:
+            free = host.read(HostDisk(f"{directory}{'/' if mount else '.'}drrun")).free
+            if free < needed:
+                raise Refused(
+                    f"{host.name}: {free >> 20} MiB are free beside {directory}, {needed >> 20} MiB "
+                    "are needed: the old directory is kept",
+                    hint="free space on that file system; do not remove the old data directory",
+                )
 
 
 def line_of(version: str) -> tuple[int, ...]:
@@ -197,16 +210,18 @@ def room(size: int) -> int:
     return 2 * size + _SPARE
 
 
-def _plan(config: Config, tool: Tools) -> MemberPlan:
+def _plan(config: Config, place: Directories, tool: Tools) -> MemberPlan:
     return MemberPlan(
         name=config.name,
         peer_urls=config.peer_urls,
         client_url=config.client_url,
-        data_dir=config.data_dir,
-        wal_dir=config.wal_dir,
-        owner=config.owner,
-        mount=config.mount,
+        data_dir=place.data,
+        wal_dir=place.wal,
+        owner=place.owner or config.owner,
+        mount=place.mount,
         tool=tool.restore,
+        wal_mount=place.wal_mount,
+        inside=place.inside,
     )
 
 

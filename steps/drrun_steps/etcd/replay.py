@@ -31,7 +31,7 @@ from drrun_steps.etcd.save import SAVE
 from drrun_steps.etcd.scratch import SCRATCH
 from drrun_steps.etcd.snapshot import HostSnapshot
 
-_REPLAY = (
+REPLAY = (
     "# replay a copy of this stopped member and save a snapshot of what it holds\n"
     + SCRATCH
     + r"""
@@ -42,8 +42,14 @@ rm -rf -- "$FOLDER"
 mkdir -p -- "$FOLDER/data" "${FILE%/*}"
 chmod 0700 -- "${FILE%/*}" "${FOLDER%/*}"
 room "$(du -s -k -- "$DATA/member" | awk '{ print $1 * 1024 }')"
-cp -a -- "$DATA/member" "$FOLDER/data/member"
-[ -z "$WAL" ] || { rm -rf -- "$FOLDER/data/member/wal"; cp -a -- "$WAL" "$FOLDER/data/member/wal"; }
+# A link that is copied as a link would have the copy's etcd write into the member's own files.
+copy() { mkdir -m 0700 -- "$2"; cp -a -- "$1/." "$2/"; }
+copy "$DATA/member" "$FOLDER/data/member"
+for part in wal snap; do
+  [ ! -L "$FOLDER/data/member/$part" ] || { rm -- "$FOLDER/data/member/$part"; copy "$DATA/member/$part" "$FOLDER/data/member/$part"; }
+done
+[ -z "$WAL" ] || { rm -rf -- "$FOLDER/data/member/wal"; copy "$WAL" "$FOLDER/data/member/wal"; }
+find "$FOLDER/data" -type l | grep . >&2 && { echo 'drrun: the copy has links: it is not replayed' >&2; exit 7; }
 boot --force-new-cluster
 rm -f -- "$FILE" "$FILE.json"
 ctl --endpoints="$at" snapshot save "$FILE"
@@ -85,7 +91,7 @@ class Replaying(GroupStep):
         fact = HostSnapshot(path)
         host.change(
             "save" if live else "replay",
-            sh(SAVE if live else _REPLAY, **self._environment(host, path, live=live)),
+            sh(SAVE if live else REPLAY, **self._environment(host, path, live=live)),
             sets={fact: satisfies("whole and sealed", lambda found: not found.problem)},
             touches=(f"@file:{self.fetch_to}",),
             repeat=Repeat.SAFE,

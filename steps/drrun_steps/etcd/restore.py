@@ -68,7 +68,15 @@ def member_place(host: Host, members: Mapping[str, MemberPlan], stage_dir: str) 
     """Where this host's live, staged and set-aside directories are."""
     plan = member_plan(host, members)
     stage = f"{stage_dir}/{host.run}"
-    return Place(plan.data_dir, plan.wal_dir, bool(plan.mount), host.run, stage)
+    return Place(
+        plan.data_dir,
+        plan.wal_dir,
+        bool(plan.mount),
+        host.run,
+        stage,
+        bool(plan.wal_mount),
+        plan.inside,
+    )
 
 
 class _Member(HostStep):

@@ -137,7 +137,7 @@ raw() { # NAME: the setting as etcd is given it; flags in each of Go's spellings
     { sub(/^--?/, "-"); if (index($0, "-" f "=") == 1) { print substr($0, length(f) + 3); found = 1; exit }
       if ($0 == "-" f) want = 1 }
     END { exit !found }' && return
-  variable "ETCD_$(printf '%s' "$1" | tr 'a-z-' 'A-Z_')"
+  variable "ETCD_$(printf '%s' "$1" | tr 'a-z-' 'A-Z_')" || : # scripts with -e ask for what is not said, too
 }
 on_host() { # PATH: where the host has it; nothing where no mount of the host explains it
   [ -n "$mounts" ] || { printf '%s\n' "$1"; return; }

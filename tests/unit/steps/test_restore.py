@@ -12,6 +12,7 @@ from tests.unit.steps.recorded_answers import recorded
 from drrun.spi import Done, DoneChange, Duty, Fact, Refused, Rule
 from drrun.testing import FakeGroup, FakeHost
 from drrun_steps.etcd.config import Config, EtcdConfig
+from drrun_steps.etcd.directories import Directories, EtcdDirectories
 from drrun_steps.etcd.disk import DataDir, EtcdDataDir
 from drrun_steps.etcd.expiry import EtcdCertificates
 from drrun_steps.etcd.gates import Consistent, Disarm, ProveDown
@@ -188,6 +189,7 @@ def _cluster(**changed: Any) -> FakeGroup:
         answers: dict[Any, Any] = {
             EtcdConfig(): dataclasses.replace(config, **changed.get("config", {})),
             EtcdTools(): changed.get("tools", Tools("etcdutl", bump=True)),
+            EtcdDirectories("/var/lib/etcd"): changed.get("place", Directories("/var/lib/etcd")),
             HostDisk("/var/lib/etcd.drrun"): Disk(changed.get("free", 10**12), 10**12),
             EtcdStatus(): changed.get("status", _DEAD),
             EtcdDataDir(): changed.get("data", DataDir("missing")),
