@@ -19,7 +19,7 @@ JOBS := $(shell echo $$(($$(nproc) + 1)))
 LAB_TESTS := tests/lab
 ROOT := $(filter 0,$(shell id -u))
 
-.PHONY: help setup programs test test-unit test-fire test-sshd test-lab test-faults test-crash test-chaos test-recoveries lint demo bench docs clean test-mutants truth
+.PHONY: help setup programs test test-unit test-fire test-sshd test-lab test-faults test-crash test-chaos test-recoveries test-field lint demo bench docs clean test-mutants truth
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -108,6 +108,16 @@ test-recoveries: setup ## Every recovery on real clusters, with a matrix (root, 
 	@$(BIN)/drrun lab build
 	@$(PYTEST) -q -s -m long $(LAB_TESTS)
 	@DRRUN_WRITE_RECOVERIES=1 $(PYTEST) -q -s tests/recoveries
+
+# Every field case by its number: real hosts in tests/field, and what stands elsewhere by its marker.
+ifdef ROOT
+test-field: setup programs ## Clusters as people have them, every case by number (root, long)
+	@$(BIN)/drrun lab build
+	@$(PYTEST) -q -s -m field tests/unit tests/field
+else
+test-field: setup
+	@echo "skipped: tests/field boots real hosts with systemd-nspawn, which needs root"
+endif
 
 test-chaos: setup ## Kill launchers, supervisors and commands at random, 200 times a shell (some minutes)
 	@DRRUN_CHAOS_KILLS=200 $(PYTEST) -q -n $(JOBS) tests/unit/transport/test_agent_chaos.py
