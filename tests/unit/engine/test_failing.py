@@ -439,7 +439,7 @@ def test_an_undo_that_fails_ends_with_9_and_is_tried_again_by_a_resume(bench: Ma
     assert made.world.of(H1)["k"] == "old"
 
 
-@pytest.mark.field("1", "versions 2")
+@pytest.mark.field("1", "v2")
 def test_an_undo_that_fails_keeps_nothing_else_away(bench: Make) -> None:
     """One service does not come back: all that was stopped before it, and beside it, is put back; the end names it."""
     made = bench(

@@ -130,7 +130,7 @@ def test_a_manifest_with_a_container_is_running_and_ready(node: Node) -> None:
 PORTS = "    ports:\n    - containerPort: 2381\n      name: probe-port\n      protocol: TCP\n"
 
 
-@pytest.mark.field("1", "2", "versions 1")
+@pytest.mark.field("1", "2", "v1")
 @pytest.mark.parametrize(
     ("host", "port", "ports", "asked"),
     [

@@ -161,7 +161,7 @@ def test_undo_starts_a_pod_that_was_gone_when_its_stop_was_sent() -> None:
     assert host.change_names == ["lift", "start"]
 
 
-@pytest.mark.field("1", "versions 2")
+@pytest.mark.field("1", "v2")
 def test_an_undo_goes_on_where_a_service_does_not_say_that_it_is_ready() -> None:
     """It was started; what could not be proved is told, and nobody else is kept away by it."""
     stopped = DoneChange("stop", "cp1", {STATE.key: "running"})

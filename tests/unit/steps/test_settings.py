@@ -262,7 +262,7 @@ def test_a_manifest_that_is_not_understood_refuses_by_name(
     assert place.disk.state == "unreadable"
 
 
-@pytest.mark.field("versions 13")
+@pytest.mark.field("v13")
 def test_kubelets_folder_may_be_named_in_a_drop_in(place: Place) -> None:
     """The last drop-in that names it counts."""
     (place.folder / "kubelet" / "config.d").mkdir(parents=True)
