@@ -22,18 +22,35 @@ CLIENT = (
     SETTINGS
     + r"""
 ca=${CACERT:-$(setting trusted-ca-file)}; crt=${CERT:-$(setting cert-file)}; key=${KEY:-$(setting key-file)}
+ccrt=$crt; ckey=$key # what we show as a client; the member's own, where that may be a client's
+says() { # FILE WORDS: whether a certificate says so; yes where nobody can read it
+  command -v openssl >/dev/null && [ -r "$1" ] || return 0
+  openssl x509 -in "$1" -noout -text 2>/dev/null | grep -q -e "$2"
+}
+if [ -z "$CERT" ] && [ -n "$crt" ] && ! says "$crt" 'TLS Web Client Authentication' && says "$crt" 'TLS Web Server Authentication'; then
+  for pair in /etc/kubernetes/pki/apiserver-etcd-client /etc/kubernetes/pki/etcd/healthcheck-client \
+    "${crt%/*}/healthcheck-client" "${crt%/*}/client" "${crt%/*}/root"; do
+    if [ -r "$pair.crt" ] && [ -r "$pair.key" ]; then ccrt=$pair.crt; ckey=$pair.key; break; fi
+    if [ -r "$pair.pem" ] && [ -r "$pair-key.pem" ]; then ccrt=$pair.pem; ckey=$pair-key.pem; break; fi
+  done
+fi
 own=$ENDPOINT
 if [ -z "$own" ]; then
   urls=$(setting listen-client-urls | tr ',' '\n')
   own=$(printf '%s\n' "$urls" | grep -e '//127\.' -e '//localhost' | head -n 1)
   [ -n "$own" ] || own=$(printf '%s\n' "$urls" | head -n 1 | sed -e 's,//0\.0\.0\.0,//127.0.0.1,' -e 's,//\[::\],//[::1],')
   [ -n "$own" ] || own=http://127.0.0.1:2379
+  # A member that listens everywhere is asked at an address that its certificate is of.
+  advertised=$(setting advertise-client-urls | cut -d , -f 1)
+  case $urls in *//0.0.0.0:*|*'//[::]:'*)
+    if [ -n "$crt" ] && [ -n "$advertised" ] && ! says "$crt" 'IP Address:127\.0\.0\.1\|IP Address:0:0:0:0:0:0:0:1'; then own=$advertised; fi ;;
+  esac
 fi
 command -v etcdctl >/dev/null || { echo 'drrun: no etcdctl on this host' >&2; exit 127; }
 limit=${LIMIT:-20}
 ctl() {
-  env -i PATH="$PATH" ETCDCTL_API=3 timeout "$limit" etcdctl ${ca:+--cacert="$ca"} ${crt:+--cert="$crt"} \
-    ${key:+--key="$key"} --dial-timeout=2s "$@"
+  env -i PATH="$PATH" ETCDCTL_API=3 timeout "$limit" etcdctl ${ca:+--cacert="$ca"} ${ccrt:+--cert="$ccrt"} \
+    ${ckey:+--key="$ckey"} --dial-timeout=2s "$@"
 }
 own() { ctl --endpoints="$own" --command-timeout="${WAIT:-3s}" "$@"; }
 """
@@ -42,10 +59,10 @@ own() { ctl --endpoints="$own" --command-timeout="${WAIT:-3s}" "$@"; }
 FETCH = r"""
 fetch() {
   if command -v curl >/dev/null; then
-    env -i PATH="$PATH" curl -sSf -m 8 --noproxy '*' ${ca:+--cacert "$ca"} ${crt:+--cert "$crt"} ${key:+--key "$key"} "$1"
+    env -i PATH="$PATH" curl -sSf -m 8 --noproxy '*' ${ca:+--cacert "$ca"} ${ccrt:+--cert "$ccrt"} ${ckey:+--key "$ckey"} "$1"
   elif command -v wget >/dev/null; then
     env -i PATH="$PATH" wget -q -T 8 -O - --no-proxy ${ca:+--ca-certificate="$ca"} \
-      ${crt:+--certificate="$crt"} ${key:+--private-key="$key"} "$1"
+      ${ccrt:+--certificate="$ccrt"} ${ckey:+--private-key="$ckey"} "$1"
   else echo 'neither curl nor wget on this host' >&2; return 1; fi
 }
 """

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -33,6 +34,8 @@ class Status:
     size: int = 0
     in_use: int = 0
     alarms: tuple[str, ...] = ()
+    barred: str = ""
+    """Why it does not let us in, though it is there; empty for one that is down, or that answers."""
 
 
 def status_of(entry: dict[str, Any]) -> Status:
@@ -57,12 +60,32 @@ def status_of(entry: dict[str, Any]) -> Status:
     )
 
 
+_BARRED = re.compile(
+    r"tls: [^\"\\\\]+|x509: [^\"\\\\]+|auth: [^\"\\\\]+|etcdserver: user name is empty|etcdserver: permission denied"
+    r"|etcdserver: invalid auth token|etcdserver: authentication failed[^\"\\\\]*|write: broken pipe"
+)
+
+
+def not_let_in(reply: Reply) -> str:
+    """Why a member that is there does not let us in: certificate or login; empty where that is not the reason.
+
+    etcdctl gives up by its own time limit and ends with that; the reason stands in its warnings before.
+    """
+    found = _BARRED.search(reply.stderr.decode("utf-8", "replace"))
+    if found is None:
+        return ""
+    why = found[0].strip(" :.\n")
+    return "it breaks off: it takes no certificate of ours" if "broken pipe" in why else why[:300]
+
+
 def why_not(reply: Reply) -> str:
     """The reason in a failed etcdctl's words, without its JSON decoration."""
     text = reply.complaint
     if text.startswith("{"):
         with contextlib.suppress(ValueError):
             text = str(json.loads(text).get("error", text))
+    if barred := not_let_in(reply):
+        return barred
     if reply.exit == 124:
         return "no answer in time"
     return text.removeprefix("Error: ").removeprefix("drrun: ")[:300] or f"exit {reply.exit}"
@@ -85,7 +108,7 @@ class EtcdStatus(MemberFact[Status]):
     def parse(self, reply: Reply) -> Status:
         """Not answering is an answer."""
         if reply.exit != 0 or not reply.text.strip().startswith("["):
-            return Status(answers=False, why=why_not(reply))
+            return Status(answers=False, why=why_not(reply), barred=not_let_in(reply))
         return status_of(json.loads(reply.text)[0])
 
     def pinned(self, answer: Status) -> Json:
@@ -113,6 +136,8 @@ class Members:
     cluster: str = ""
     members: tuple[Member, ...] = ()
     why: str = ""
+    barred: str = ""
+    """Why it does not let us read, though it is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,13 +161,14 @@ class EtcdMembers(MemberFact[Members]):
         """Not answering is an answer."""
         lines = reply.text.strip().splitlines()
         if reply.exit != 0 or not lines or not lines[0].startswith("{"):
-            return Members(answers=False, why=why_not(reply))
+            return Members(answers=False, why=why_not(reply), barred=not_let_in(reply))
         listed = json.loads(lines[0])
         return Members(
             answers=True,
             quorum="quorum" in lines[1:],
             cluster=f"{listed['header']['cluster_id']:x}",
             members=tuple(member_of(entry) for entry in listed.get("members", ())),
+            barred="" if "quorum" in lines[1:] else not_let_in(reply),
         )
 
     def pinned(self, answer: Members) -> Json:

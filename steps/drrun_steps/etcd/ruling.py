@@ -10,7 +10,7 @@ from drrun_steps.etcd.config import EtcdConfig
 from drrun_steps.etcd.disk import DataDir, EtcdDataDir
 from drrun_steps.etcd.expiry import EtcdCertificates
 from drrun_steps.etcd.live import EtcdMembers, EtcdStatus, Members, Status
-from drrun_steps.etcd.verdict import Accepted, Seen, decide
+from drrun_steps.etcd.verdict import Accepted, Seen, decide, not_let_in
 from drrun_steps.fields import Listed, MaybeWhole
 
 FENCED = Seen(
@@ -93,6 +93,11 @@ class VerdictStep(GroupStep):
         """What the first live member says; refuses on a member that nobody accounts for (H3)."""
         answers = [h.read(EtcdMembers(**overrides(h, self.service))) for h in live]
         told = next((a for a in answers if a.answers and a.quorum), None)
+        if told is None:
+            for host, one in zip(live, answers, strict=True):
+                if one.barred:
+                    text, hint = not_let_in(host.name, one.barred)
+                    raise Refused(text, hint=hint)
         told = told or next((a for a in answers if a.answers), Members(answers=False))
         configs = ask_each(group, group.hosts, lambda h: config_fact(h, self.service))
         ours = {url for c in configs.values() for url in c.peer_urls.split(",")}

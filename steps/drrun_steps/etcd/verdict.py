@@ -125,6 +125,8 @@ def _dark(seen: Mapping[str, Seen], dark: Sequence[str]) -> tuple[str, str] | No
         return None
     host, it = dark[0], seen[dark[0]]
     names = ",".join(dark)
+    if it.data.state == "in-use" and it.status.barred:
+        return not_let_in(host, it.status.barred)
     if it.data.state == "in-use":
         return (
             (
@@ -144,6 +146,18 @@ def _dark(seen: Mapping[str, Seen], dark: Sequence[str]) -> tuple[str, str] | No
         (
             f"try `etcdutl snapshot status` there by hand, or say -e accept_unreadable={names}; "
             "the old directory is kept in any case"
+        ),
+    )
+
+
+def not_let_in(host: str, why: str) -> tuple[str, str]:
+    """What to say of a member that runs and does not let us in: it is not down, and nothing is to be stopped."""
+    return (
+        f"{host}: etcd runs, and does not let drrun in ({why}): nobody can tell what it holds",
+        (
+            "this is no damage. Give drrun what etcd asks for, as vars of that host in the inventory: etcd_endpoint (an address "
+            "of its certificate), etcd_cacert, etcd_cert and etcd_key (a client's certificate; with authentication on, of a user "
+            "with the role root)"
         ),
     )
 

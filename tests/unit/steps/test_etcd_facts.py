@@ -19,6 +19,7 @@ from drrun_steps.etcd.live import (
 )
 from drrun_steps.etcd.save import best
 from drrun_steps.etcd.tools import EtcdTools, Tools
+from drrun_steps.etcd.verdict import Accepted, Seen, decide
 
 _STATUS_34 = (
     '[{"Endpoint":"http://127.0.0.1:33790","Status":{"header":{"cluster_id":9072473218305301752,'
@@ -54,6 +55,57 @@ def test_not_answering_is_an_answer(fact: EtcdStatus | EtcdMembers) -> None:
     answer = fact.parse(said("", code=1, err=_REFUSED))
     assert not answer.answers
     assert answer.why == "context deadline exceeded"
+
+
+_WARNED = '{"level":"warn","logger":"etcd-client","error":"rpc error: code = %s"}\n%s\n'
+_NOT_LET_IN = {
+    "x509": (
+        (
+            'DeadlineExceeded desc = latest balancer error: connection error: desc = \\"transport: authentication handshake failed: '
+            'tls: failed to verify certificate: x509: certificate is valid for 127.0.0.9, not 127.0.0.1\\"'
+        ),
+        "certificate is valid for 127.0.0.9, not 127.0.0.1",
+    ),
+    "serverAuth only": (
+        "DeadlineExceeded desc = last connection error: write tcp 127.0.0.1:39716->127.0.0.1:24579: write: broken pipe",
+        "takes no certificate of ours",
+    ),
+    "authentication": (
+        "InvalidArgument desc = etcdserver: user name is empty",
+        "user name is empty",
+    ),
+}
+
+
+@pytest.mark.field("12", "14", "15")
+@pytest.mark.parametrize("how", _NOT_LET_IN)
+def test_a_member_that_does_not_let_us_in_is_not_down(how: str) -> None:
+    """As etcdctl 3.5 prints it: its own time limit comes last, and is not the reason."""
+    warned, why = _NOT_LET_IN[how]
+    reply = said("[]", code=1, err=_WARNED % (warned, "Error: context deadline exceeded"))
+    status = EtcdStatus().parse(reply)
+    assert not status.answers
+    assert why in status.barred
+    assert why in status.why
+    seen = {"cp1": Seen(status, DataDir("in-use"))}
+    verdict = decide(500, seen, Accepted(), quorum=False)
+    assert verdict.ruling == "refuse"
+    assert "does not let drrun in" in verdict.text
+    assert "systemctl stop" not in verdict.hint
+    assert "accept_unreadable" not in verdict.hint
+    assert "etcd_cert" in verdict.hint
+
+
+@pytest.mark.field("12")
+def test_a_login_that_etcd_wants_is_not_taken_for_a_lost_quorum() -> None:
+    """The members are told, the read is not allowed: that is said, and not that no quorum answers."""
+    listed = recorded("members").text.splitlines()[0]
+    warned, _ = _NOT_LET_IN["authentication"]
+    members = EtcdMembers().parse(
+        said(listed, err=_WARNED % (warned, "Error: etcdserver: user name is empty"))
+    )
+    assert (members.answers, members.quorum) == (True, False)
+    assert members.barred == "etcdserver: user name is empty"
 
 
 def test_members_and_quorum() -> None:
