@@ -52,6 +52,12 @@ class Origin:
     uid: str = ""
     keys: tuple[str, ...] = ()
     """Keys that its values are encrypted with, as `aescbc:key1`."""
+    hidden: bool = False
+    """Whether kube-system is in it, encrypted: its UID cannot be read."""
+
+
+UNPROVED = "unproved"
+"""The UID of a snapshot whose namespaces are encrypted, and what accepts it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +77,17 @@ class SnapshotOrigin(Look[Origin]):
         """Raises OSError, or ValueError where its database makes no sense."""
         path = Path(self.path).expanduser()
         namespace = f"{self.prefix}/namespaces/kube-system".encode()
-        uid, keys = "", dict[bytes, str]()
+        uid, keys, hidden = "", dict[bytes, str](), False
         with path.open("rb") as file:
             for key, value in stored(Bolt(file, path.stat().st_size - SEAL)):
                 if key == namespace:
                     uid = _uid(value) or uid
+                    hidden = value.startswith(_ENCRYPTED)
                 if value.startswith(_ENCRYPTED):
                     keys[key] = _key_of(value)
                 else:
                     keys.pop(key, None)
-        return Origin(uid, tuple(sorted(set(keys.values()))))
+        return Origin(uid, tuple(sorted(set(keys.values()))), hidden and not uid)
 
 
 def stored(bolt: Bolt) -> Iterator[tuple[bytes, bytes]]:
@@ -245,14 +252,18 @@ class ReadOrigin(HostStep):
         if host.name != CONTROLLER:
             raise Refused("a snapshot is read on the controller", hint="leave `hosts` out")
         found = host.read(SnapshotOrigin(self.path, self.prefix))
-        if not found.uid:
+        uid = found.uid
+        if found.hidden:
+            uid = UNPROVED
+            host.note("its namespaces are encrypted: of which cluster it is cannot be read")
+        elif not uid:
             raise Refused(
                 f"{self.path} holds no namespace kube-system under {self.prefix}: it is no snapshot of "
                 "a Kubernetes cluster",
                 hint="name another snapshot; where the API servers have an --etcd-prefix, set `prefix`",
             )
         keys: Json = list(found.keys)
-        return {"uid": found.uid, "keys": keys, "fingerprints": self._recorded(host)}
+        return {"uid": uid, "keys": keys, "fingerprints": self._recorded(host)}
 
     def _recorded(self, host: Host) -> Mapping[str, str]:
         """What the manifest says; nothing is made up where it says nothing."""
@@ -295,7 +306,8 @@ class Fits(HostStep):
     accept_keys: Listed = ()
     """Files, as `sa.pub`, that may be others than the manifest says."""
     accept_cluster: str = ""
-    """The snapshot's UID, where hosts hold another cluster's data that is to be replaced."""
+    """The snapshot's UID, where hosts hold another cluster's data that is to be replaced; `unproved` for a snapshot
+    whose namespaces are encrypted, so that nobody can tell."""
     accept_overrides: str = ""
     """`--etcd-servers-overrides` of the API servers, where what lies there is cared for elsewhere."""
     prefix: str = "/registry"
@@ -318,6 +330,17 @@ class Fits(HostStep):
             self._same_keys(host)
 
     def _same_cluster(self, host: Host, data_dir: str) -> None:
+        if self.uid == UNPROVED:
+            if self.accept_cluster != UNPROVED:
+                raise Refused(
+                    f"{host.name}: the snapshot's namespaces are encrypted: that it is of this cluster is not proved",
+                    hint="make sure of it by its name, its time and its manifest (`run`, `host`, `member`); then say "
+                    f"-e accept_cluster={UNPROVED}",
+                )
+            host.note(
+                f"{host.name}: that the snapshot is of this cluster is not proved, as accepted"
+            )
+            return
         held = host.read(ClusterHeld(self.uid, data_dir, self.prefix))
         if held == "none":
             host.note(f"{host.name}: {data_dir} holds nothing that tells whose it is")

@@ -67,6 +67,36 @@ def test_a_snapshot_without_kubernetes_is_refused(tmp_path: Path, recorded: Path
             ReadOrigin(path=fact.path, prefix=fact.prefix).run(host)
 
 
+@pytest.mark.field("13")
+def test_namespaces_that_are_encrypted_are_no_other_cluster() -> None:
+    """What cannot be read is said, and accepted by name; it is not refused as a snapshot of something else."""
+    fact = SnapshotOrigin("s.db")
+    answers: dict[Fact[Any], Any] = {
+        fact: Origin("", ("aescbc:key1",), hidden=True),
+        SnapshotManifest("s.db"): Manifest(),
+    }
+    told = ReadOrigin(path="s.db").run(FakeHost(CONTROLLER, answers))
+    assert (told["uid"], told["keys"]) == ("unproved", ["aescbc:key1"])
+    step = Fits(uid="unproved", keys=KEYS)
+    with pytest.raises(Refused, match="not proved") as refused:
+        step.run(_host("none"))
+    word = refused.value.hint.rpartition("accept_cluster=")[2]
+    host = _host("none")
+    Fits(uid="unproved", keys=KEYS, accept_cluster=word).run(host)
+    assert any("as accepted" in note for note in host.notes)
+
+
+@pytest.mark.field("13")
+def test_an_encrypted_namespace_is_seen_in_the_file(recorded: Path) -> None:
+    """The stored kube-system begins as every encrypted value does: same bytes, other content."""
+    data, found = recorded.read_bytes(), SnapshotOrigin(str(recorded)).look()
+    assert not found.hidden
+    at = data.rindex(b"/registry/namespaces/kube-system")
+    value = data.index(b"k8s\x00", at)
+    recorded.write_bytes(data[:value] + b"k8s:enc:" + data[value + 8 :])
+    assert SnapshotOrigin(str(recorded)).look().hidden
+
+
 def test_what_was_read_is_given_to_the_steps_behind(recorded: Path) -> None:
     """As the proof takes it."""
     fact = SnapshotOrigin(str(recorded))
