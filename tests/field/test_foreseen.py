@@ -95,23 +95,6 @@ THINGS = {
         "mv /root/tools/etcdutl /usr/local/bin/; rmdir /root/tools",
         "older than the data",
     ),
-    "a client of etcd on the host": Broken(
-        "35",
-        "cp /usr/bin/bash /root/calico-node; systemd-run -q --unit=calico /root/calico-node -c "
-        "'exec 3<>/dev/tcp/127.0.0.1/2379; while :; do sleep 1; done'",
-        "systemctl stop calico; rm -f /root/calico-node",
-        "calico-node (pid",
-    ),
-    "a balancer on the API server's port": Broken(
-        "19",
-        "cp -a $(systemctl show -p FragmentPath kube-apiserver | cut -d= -f2) /root/unit; "
-        "sed -i 's,--advertise-address,--secure-port=6444 --advertise-address,' $(systemctl show -p FragmentPath kube-apiserver | cut -d= -f2); "
-        "systemctl daemon-reload; systemctl restart kube-apiserver; systemd-run -q --unit=balancer "
-        "/usr/bin/perl -MIO::Socket::INET -e 'IO::Socket::INET->new(Listen=>1,LocalPort=>6443) or die; sleep'",
-        "systemctl stop balancer; cp -a /root/unit $(systemctl show -p FragmentPath kube-apiserver | cut -d= -f2); "
-        "systemctl daemon-reload; systemctl restart kube-apiserver",
-        "port 6443 is listened on by perl",
-    ),
 }
 
 

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
 from tests.unit.steps.recorded_answers import said
 
-from drrun_steps.host import Disk, HostBusy, HostClock, HostDisk, HostListening, HostMemory
+from drrun_steps.host import (
+    Disk,
+    HostBusy,
+    HostClock,
+    HostDisk,
+    HostListening,
+    HostMemory,
+    HostOutsiders,
+)
 
 _EXES = """== exe
 lrwxrwxrwx 1 root root 0 Nov 22 23:39 /proc/36/exe -> /usr/local/bin/etcd
@@ -58,6 +67,33 @@ def test_processes_and_listeners_are_found_whatever_started_them() -> None:
         "kube-apiserver runs as pid 43",
         "port 6443 is listened on by kube-apiserver (pid 43)",
     )
+
+
+_CONTROL_PLANE = HostOutsiders(("kube-apiserver", "kube-scheduler"), (6443,), (2379,))
+
+
+@pytest.mark.field("35")
+def test_another_client_of_etcd_is_seen_while_everything_runs() -> None:
+    """The control plane's own connections are no finding; a program of the host that is none of it is one."""
+    own = _line("00000000:192B", "00000000:0000", "0A", 102)
+    own += _line(f"{_LOCAL}:094B", f"{_LOCAL}:A001", "01", 101)
+    own += _line(f"{_LOCAL}:A001", f"{_LOCAL}:094B", "01", 102)
+    own += _line(
+        "0BD3460A:094B", "63D3460A:A002", "01", 101
+    )  # from elsewhere: kube.all_listed asks whose
+    assert _CONTROL_PLANE.parse(said(_EXES + _FDS + _HEAD + own)) == ()
+    other = own + _line(f"{_LOCAL}:094B", f"{_LOCAL}:A003", "01", 101)
+    other += _line(f"{_LOCAL}:A003", f"{_LOCAL}:094B", "01", 103)
+    found = _CONTROL_PLANE.parse(said(_EXES + _FDS + _HEAD + other))
+    assert found == ("backup (pid 50) is connected to port 2379",)
+
+
+@pytest.mark.field("19")
+def test_a_balancer_on_the_api_servers_port_is_seen_before_the_stop() -> None:
+    """Nobody stops it: the proof that the port is silent would fail in the outage."""
+    table = _line("00000000:192B", "00000000:0000", "0A", 103)
+    found = _CONTROL_PLANE.parse(said(_EXES + _FDS + _HEAD + table))
+    assert found == ("port 6443 is listened on by backup (pid 50)",)
 
 
 def test_closed_connections_do_not_count() -> None:
