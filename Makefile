@@ -2,7 +2,7 @@
 #
 #   make demo    a real cluster is destroyed and recovered before your eyes
 #   make test    every test, the lab's included
-#   make help    the rest
+#   make help    the rest; the long suites take SAMPLE=N, a part chosen by SEED
 
 SHELL := /bin/bash
 .SHELLFLAGS := -u -c
@@ -18,6 +18,14 @@ PYTEST := $(BIN)/python -m pytest
 JOBS := $(shell echo $$(($$(nproc) + 1)))
 LAB_TESTS := tests/lab
 ROOT := $(filter 0,$(shell id -u))
+
+# `make test-recoveries SAMPLE=2 SEED=abc`: two of them, chosen by the seed (the commit's id). What a
+# sample saw is printed, and written to no page.
+ifdef SAMPLE
+export DRRUN_SAMPLE := $(SAMPLE)
+export DRRUN_SEED := $(or $(SEED),$(shell git rev-parse HEAD 2>/dev/null))
+endif
+WRITE := $(if $(SAMPLE),,1)
 
 .PHONY: help setup programs test test-unit test-fire test-sshd test-lab test-faults test-crash test-chaos test-recoveries test-field lint demo bench docs clean test-mutants truth
 
@@ -107,7 +115,7 @@ test-crash: setup ## Kill drrun at every point of a run on real hosts (root, lon
 test-recoveries: setup ## Every recovery on real clusters, with a matrix (root, long)
 	@$(BIN)/drrun lab build
 	@$(PYTEST) -q -s -m long $(LAB_TESTS)
-	@DRRUN_WRITE_RECOVERIES=1 $(PYTEST) -q -s tests/recoveries
+	@DRRUN_WRITE_RECOVERIES=$(WRITE) $(PYTEST) -q -s tests/recoveries
 
 # Every field case by its number: real hosts in tests/field, and what stands elsewhere by its marker.
 ifdef ROOT
@@ -120,21 +128,27 @@ test-field: setup
 endif
 
 test-chaos: setup ## Kill launchers, supervisors and commands at random, 200 times a shell (some minutes)
-	@DRRUN_CHAOS_KILLS=200 $(PYTEST) -q -n $(JOBS) tests/unit/transport/test_agent_chaos.py
+	@DRRUN_CHAOS_KILLS=$(or $(SAMPLE),200) $(PYTEST) -q -n $(JOBS) tests/unit/transport/test_agent_chaos.py
 
 # Every mutant by lint; of those that it lets pass, as many on real hosts as MUTANT_MINUTES allow.
 test-mutants: setup ## Break every stock runbook in every way, and see that none does harm (root)
 	@$(BIN)/drrun lab build
-	@DRRUN_WRITE_MUTANTS=1 $(PYTEST) -q -s tests/mutants
+	@DRRUN_WRITE_MUTANTS=$(WRITE) $(PYTEST) -q -s tests/mutants
+ifndef SAMPLE
 	@$(BIN)/python -m tests.mutants.page
+endif
 
 # The generated runbooks first, by a profile of their own, then every stock runbook on real hosts,
-# which alone count in the last line.
+# which alone count in the last line. A sample is of the latter: `make test` has some of the former.
 truth: setup ## Hold every dry-run against its run; writes docs/reference/truth.md (root, long)
 	@$(BIN)/drrun lab build
+ifndef SAMPLE
 	@DRRUN_WRITE_TRUTH=1 $(PYTEST) -q -s --hypothesis-profile=truth tests/truth/test_generated.py
-	@DRRUN_WRITE_TRUTH=1 $(PYTEST) -q -s tests/truth/test_runbooks.py
+endif
+	@DRRUN_WRITE_TRUTH=$(WRITE) $(PYTEST) -q -s tests/truth/test_runbooks.py
+ifndef SAMPLE
 	@$(BIN)/python -m tests.truth.page
+endif
 
 lint: setup ## ruff, mypy, import-linter
 	@$(BIN)/ruff check .

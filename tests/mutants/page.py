@@ -83,6 +83,19 @@ def page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def said() -> Mapping[str, str]:
+    """What the page says: the name of each mutant, and what caught it."""
+    found, runbook = {}, ""
+    for line in PAGE.read_text().splitlines():
+        if line.startswith("## "):
+            runbook = line.removeprefix("## ")
+        elif runbook and line.startswith("| "):
+            name, by = line.removeprefix("| ").split(" | ")[:2]
+            kind, _, steps = name.partition(" ")
+            found[f"{runbook}: {kind} {steps.replace(' ↔ ', ', ')}"] = by
+    return found
+
+
 def _cell(text: str) -> str:
     short = " ".join(text.split())
     short = short if len(short) <= 200 else f"{short[:199]}…"

@@ -14,6 +14,7 @@ from tests.mutants.judge import RULE, SAME, before_anything_runs
 from tests.mutants.mutate import Mutant, mutants
 from tests.mutants.test_rules_refuse import Nobody
 from tests.mutants.worlds import World, inhabited
+from tests.sampling import Sampling
 
 from drrun.app import App
 from drrun.errors import AuthorError
@@ -66,27 +67,29 @@ def _changes(mutant: Mutant, step: str) -> bool:
 
 
 def test_live_facts_refuse_what_the_proof_refuses(
-    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sampling: Sampling
 ) -> None:
     """A dry-run on real hosts, guards bound as ever, breaches dropped: each mutant is refused."""
 
     def believe(*given: Any) -> Proved:
         return replace(prove(*given), breaches=())
 
-    mutants = unproved()
+    every = unproved()
+    mutants = sampling.of(every, lambda mutant: mutant.name)
+    print(f"\n{sampling.told(len(every))}")
     monkeypatch.setattr("drrun.plan.compile.prove", believe)
     passed, caught = [], 0
-    for mutant, why in mutants.items():
+    for mutant in mutants:
         refused = _dry(mutant, world, tmp_path)
         if refused == SAME:
             continue
         caught += bool(refused)
         print(f"\n{mutant.name}: {refused[:160] or 'PASSED'}", end="")
         if not refused:
-            passed.append(f"{mutant.name}, which the proof refuses: {why}")
+            passed.append(f"{mutant.name}, which the proof refuses: {every[mutant]}")
     print(f"\nlive facts: {caught} of {caught + len(passed)} caught without the proof")
     assert passed == []
-    assert caught > 20
+    assert sampling or caught > 20
 
 
 def _dry(mutant: Mutant, world: World, folder: Path) -> str:
