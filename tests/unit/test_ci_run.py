@@ -52,7 +52,7 @@ class Landing:
         (self.folder / "missing").write_text("".join(f"{name}\n" for name in missing))
         for name in ("ran", "limits"):
             (self.folder / name).write_text("")
-        own = {"FAKE": str(self.folder), "CI_SEED": "abc", **environment}
+        own = {"FAKE": str(self.folder), "CI_SEED": "abc", "CI_JUDGES": "all", **environment}
         path = f"{self.folder}:{os.environ['PATH']}"
         return subprocess.run(
             [RUN],
@@ -169,3 +169,11 @@ def test_another_suite_comes_first_at_another_commit(landing: Landing) -> None:
         landing.run(CI_SEED=str(seed))
         firsts.add(landing.ran()[1].split()[0])
     assert len(firsts) >= 5
+
+
+def test_a_suite_that_does_not_judge_yet_is_printed(landing: Landing) -> None:
+    """Its failure is in the table, and lands all the same."""
+    done = landing.run({"truth": 1}, CI_JUDGES="test-field")
+    assert done.returncode == 0
+    assert re.search(r"^truth +FAILED", done.stdout, re.MULTILINE)
+    assert landing.run({"test-field": 1}, CI_JUDGES="test-field").returncode == 1
