@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 
 from drrun.spi import CONTROLLER, Demand, Effect, Fact, Host, HostStep, Look, Refused, Repeat
 from drrun_steps.etcd.bolt import Bolt
-from drrun_steps.kube.origin import SEAL, stored
+from drrun_steps.kube.origin import SEAL
+from drrun_steps.kube.stored import stored
 from drrun_steps.kube.workloads import KINDS, Workloads, one_list
 
 _SHOWN = 10

@@ -9,9 +9,7 @@ Sources: hazards H11 and H12; kubernetes.io, "Encrypting Confidential Data at Re
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -36,13 +34,12 @@ from drrun_steps.etcd.ruling import config_fact
 from drrun_steps.fields import Listed
 from drrun_steps.kube.keys import MEANS, keys_fact
 from drrun_steps.kube.manifest import SnapshotManifest
+from drrun_steps.kube.stored import ENCRYPTED, key_of, stored, uid_of
 from drrun_steps.service.facts import ServiceState
 from drrun_steps.service.flags import ServiceFlag
 
 SEAL = 32
 """Bytes of the sha256 that `etcdctl snapshot save` puts behind the database."""
-_ENCRYPTED = b"k8s:enc:"
-_PROTOBUF = b"k8s\x00"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,71 +78,13 @@ class SnapshotOrigin(Look[Origin]):
         with path.open("rb") as file:
             for key, value in stored(Bolt(file, path.stat().st_size - SEAL)):
                 if key == namespace:
-                    uid = _uid(value) or uid
-                    hidden = value.startswith(_ENCRYPTED)
-                if value.startswith(_ENCRYPTED):
-                    keys[key] = _key_of(value)
+                    uid = uid_of(value) or uid
+                    hidden = value.startswith(ENCRYPTED)
+                if value.startswith(ENCRYPTED):
+                    keys[key] = key_of(value)
                 else:
                     keys.pop(key, None)
         return Origin(uid, tuple(sorted(set(keys.values()))), hidden and not uid)
-
-
-def stored(bolt: Bolt) -> Iterator[tuple[bytes, bytes]]:
-    """Every revision of every key, oldest first; the value of one that was deleted is empty."""
-    for _, raw in bolt.items(b"key", sys.maxsize):
-        fields = _fields(raw)
-        yield bytes(fields.get(1, b"")), bytes(fields.get(5, b""))
-
-
-def _key_of(value: bytes) -> str:
-    """`k8s:enc:aescbc:v1:key1:…` as `aescbc:key1`."""
-    parts = value[:300].split(b":")
-    return b":".join((parts[2], parts[4] if len(parts) > 4 else b"")).decode("utf-8", "replace")
-
-
-def _uid(value: bytes) -> str:
-    """The UID of a stored object, as protobuf or JSON; empty where it cannot be read."""
-    try:
-        if value.startswith(_PROTOBUF):  # runtime.Unknown.raw, .metadata, .uid
-            found = _nested(value[len(_PROTOBUF) :], 2, 1, 5)
-            return found.decode("ascii", "replace")
-        return str(json.loads(value)["metadata"]["uid"])
-    except (ValueError, LookupError, TypeError):
-        return ""
-
-
-def _nested(data: bytes, *path: int) -> bytes:
-    for number in path:
-        data = _fields(data)[number]
-    return data
-
-
-def _fields(data: bytes) -> dict[int, bytes]:
-    """The length-delimited fields of a protobuf message, the last of each number; numbers are skipped."""
-    found: dict[int, bytes] = {}
-    at = 0
-    while at < len(data):
-        tag, at = _varint(data, at)
-        if tag & 7 == 0:
-            _, at = _varint(data, at)
-        elif tag & 7 == 2:
-            size, at = _varint(data, at)
-            found[tag >> 3] = data[at : at + size]
-            at += size
-        else:
-            at += {1: 8, 5: 4}.get(tag & 7, len(data))
-    return found
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while at < len(data):
-        byte = data[at]
-        value |= (byte & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 0x80:
-            return value, at
-    raise ValueError("a number has no end")
 
 
 _HELD = r"""
