@@ -7,7 +7,14 @@ from typing import Any
 
 from drrun.spi import Done, Effect, Fact, Host, HostStep, Outputs, Repeat, Step, sh
 
-_ASIDE = 'if [ -e "$FILE" ] && [ ! -e "$ASIDE" ]; then cp -p -- "$FILE" "$ASIDE"; fi'
+_ASIDE = r"""
+# set the old file aside, whole or not at all: a full disk cuts a copy short
+set -eu
+if [ ! -e "$FILE" ] || [ -e "$ASIDE" ]; then exit 0; fi
+cp -p -- "$FILE" "$ASIDE.new"
+sync "$ASIDE.new"
+mv -f -- "$ASIDE.new" "$ASIDE"
+"""
 _BACK = r"""
 # put the old file back, or remove the copy where there was nothing
 set -eu

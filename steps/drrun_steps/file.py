@@ -15,7 +15,9 @@ _WRITE = r"""
 set -eu
 umask 077
 content=$CONTENT; unset CONTENT # a variable above 128 KiB would keep every program from starting
-if [ -e "$FILE" ] && [ ! -e "$ASIDE" ]; then cp -p -- "$FILE" "$ASIDE"; fi
+if [ -e "$FILE" ] && [ ! -e "$ASIDE" ]; then # whole, or not at all: a full disk cuts a copy short
+  cp -p -- "$FILE" "$ASIDE.new"; sync "$ASIDE.new"; mv -f -- "$ASIDE.new" "$ASIDE"
+fi
 printf '%s' "$content" >"$FILE.drrun-new"
 chmod "$MODE" "$FILE.drrun-new"
 [ -z "$OWNER" ] || chown "$OWNER" "$FILE.drrun-new"

@@ -92,7 +92,7 @@ config scheduler /CN=system:kube-scheduler system:kube-scheduler
 [ -z "$NODE" ] || config kubelet "/O=system:nodes/CN=system:node:$NODE" "system:node:$NODE"
 place() { # FROM TO: what was there is kept
   mkdir -p -- "${2%/*}"
-  [ ! -e "$2" ] || [ -e "$2.old-$RUN" ] || cp -p -- "$2" "$2.old-$RUN"
+  [ ! -e "$2" ] || [ -e "$2.old-$RUN" ] || { cp -p -- "$2" "$2.old-$RUN.new"; mv -f -- "$2.old-$RUN.new" "$2.old-$RUN"; }
   cp -- "$1" "$2.drrun-new"
   sync "$2.drrun-new"
   mv -f -- "$2.drrun-new" "$2"

@@ -31,9 +31,11 @@ aside() { # FILE: where the old one is kept; in kubelet's folder it would be ano
   if is_pod; then printf '%s' "/var/lib/drrun/aside/${1##*/}.drrun-$RUN"
   else printf '%s' "$1.drrun-$RUN"; fi
 }
-keep() { # FILE
+keep() { # FILE: whole, or not at all: a full disk cuts a copy short
   kept_at=$(aside "$1")
-  [ -e "$kept_at" ] || { mkdir -p -m 700 -- "${kept_at%/*}"; cp -p -- "$1" "$kept_at"; }
+  [ ! -e "$kept_at" ] || return 0
+  mkdir -p -m 700 -- "${kept_at%/*}"
+  cp -p -- "$1" "$kept_at.new"; sync "$kept_at.new"; mv -f -- "$kept_at.new" "$kept_at"
 }
 # Where the value begins in a line that says the flag: in each of Go's spellings (one dash or two, one word or
 # two), or as a variable; 0 where it does not. On the next line: minus one.
@@ -137,7 +139,7 @@ BACK = (
 set -eu
 for f in $files; do
   old=$(aside "$f"); new=${f%/*}/.${f##*/}.drrun-new
-  [ ! -e "$old" ] || { cp -p -- "$old" "$new"; mv -f -- "$new" "$f"; rm -f -- "$old"; }
+  [ ! -e "$old" ] || { cp -p -- "$old" "$new"; sync "$new"; mv -f -- "$new" "$f"; rm -f -- "$old"; }
 done
 is_pod || systemctl daemon-reload
 """

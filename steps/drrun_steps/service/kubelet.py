@@ -62,21 +62,21 @@ if is_pod; then echo ActiveState=activating; exit 0; fi # kubelet tries for ever
 
 HOLD = r"""
 if is_pod; then
-  [ ! -e "$live" ] || out
+  [ ! -e "$live" ] || out || exit 1
   exit 0
 fi
 """
 
 LIFT = r"""
 if is_pod; then
-  [ ! -e "$away" ] || back
+  [ ! -e "$away" ] || back || exit 1
   exit 0
 fi
 """
 
 STOP = r"""
 if is_pod; then
-  [ ! -e "$live" ] || out
+  [ ! -e "$live" ] || out || exit 1
   over=$(($(date +%s) + GRACE))
   while [ -n "$(containers)" ]; do
     [ "$(date +%s)" -ge "$over" ] || { sleep 0.2 2>/dev/null || sleep 1; continue; }
@@ -90,7 +90,7 @@ fi
 
 START = r"""
 if is_pod; then
-  [ ! -e "$away" ] || back
+  [ ! -e "$away" ] || back || exit 1
   another "" || systemctl restart --no-block kubelet
   exit
 fi

@@ -64,15 +64,17 @@ end() { # SECONDS: stop its containers
   done
 }
 kubelet() { systemctl -q is-active kubelet 2>/dev/null; }
-out() { # move the manifest to where kubelet does not look; a whole one is always somewhere
-  mkdir -p -m 700 -- "$kept"
-  cp -p -- "$live" "$away.new"; sync "$away.new"; mv -f -- "$away.new" "$away"; sync "$kept"
-  rm -f -- "$live"; sync "$pods"
+out() { # move the manifest to where kubelet does not look; a whole one is always somewhere, on a full disk too
+  mkdir -p -m 700 -- "$kept" && cp -p -- "$live" "$away.new" && sync "$away.new" &&
+    mv -f -- "$away.new" "$away" && sync "$kept" && rm -f -- "$live" && sync "$pods" && return
+  rm -f -- "$away.new"
+  return 1
 }
 back() {
-  cp -p -- "$away" "$pods/.$POD.yaml.new"; sync "$pods/.$POD.yaml.new"
-  mv -f -- "$pods/.$POD.yaml.new" "$live"; sync "$pods"
-  rm -f -- "$away"; sync "$kept"
+  cp -p -- "$away" "$pods/.$POD.yaml.new" && sync "$pods/.$POD.yaml.new" &&
+    mv -f -- "$pods/.$POD.yaml.new" "$live" && sync "$pods" && rm -f -- "$away" && sync "$kept" && return
+  rm -f -- "$pods/.$POD.yaml.new"
+  return 1
 }
 another() { # OLD: wait a moment for a container that is not one of those; kubelet is quick or slow
   for _ in 1 2 3 4 5 6 7 8 9 10 11 12; do

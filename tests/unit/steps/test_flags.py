@@ -45,11 +45,11 @@ class Machine:
         systemctl.chmod(0o755)
         self.path = f"{tools}:{os.environ['PATH']}"
 
-    def run(self, command: Command) -> Reply:
-        """The script as the host would run it."""
+    def run(self, command: Command, before: bytes = b"") -> Reply:
+        """The script as the host would run it; `before`: lines of sh that come first."""
         done = subprocess.run(
             self.shell,
-            input=command.script(),
+            input=before + command.script(),
             capture_output=True,
             env={"PATH": self.path},
             check=False,
@@ -74,6 +74,17 @@ def test_a_flag_in_the_unit_is_changed_there(machine: Machine) -> None:
     done = machine.run(set_flag(FLAG, "a=http://1:2380,c=http://3:2380", "r1"))
     assert done.exit == 0, done.complaint
     assert machine.unit.read_text() == UNIT.replace("b=http://2", "c=http://3")
+    assert machine.run(put_back(FLAG, "r1")).exit == 0
+    assert machine.unit.read_text() == UNIT
+
+
+def test_what_a_full_disk_cut_short_is_not_what_is_put_back(machine: Machine) -> None:
+    """A copy is set aside whole or not at all: the next attempt sets the file aside, and undo brings it back."""
+    machine.unit.write_text(UNIT)
+    assert machine.run(set_flag(FLAG, "x", "r1"), b"trap '' XFSZ\nulimit -f 0\n").exit != 0
+    assert machine.unit.read_text() == UNIT
+    assert machine.run(set_flag(FLAG, "x", "r1")).exit == 0
+    assert machine.flag() == ("x",)
     assert machine.run(put_back(FLAG, "r1")).exit == 0
     assert machine.unit.read_text() == UNIT
 

@@ -109,6 +109,29 @@ def test_a_copy_sets_aside_what_was_there(tmp_path: Path) -> None:
     assert host.change_names[2:] == ["put-back"]
 
 
+@pytest.mark.parametrize("kind", ["file", "copy"])
+def test_what_a_full_disk_cut_short_is_not_what_is_put_back(
+    kind: str, shell: tuple[str, ...], tmp_path: Path
+) -> None:
+    """What was there is set aside whole or not at all: a copy that was cut short is no old file."""
+    path, source = tmp_path / "x", tmp_path / "source"
+    path.write_text("old and long\n")
+    source.write_text("new\n")
+    step: file.Put | copy.Copy = copy.Copy(source=str(source), dest=str(path))
+    if kind == "file":
+        step = file.Put(path=str(path), content="new\n")
+    host = FakeHost("h", {file.FileState(str(path)): file.State(exists=True, sha256="0")})
+    step.run(host)
+    script = host.changes[0].command.script()
+    full = subprocess.run(
+        shell, input=b"trap '' XFSZ\nulimit -f 0\n" + script, capture_output=True, check=False
+    )
+    assert full.returncode != 0
+    assert path.read_text() == "old and long\n"
+    subprocess.run(shell, input=script, capture_output=True, check=True)
+    assert Path(f"{path}.drrun-{host.run}.{host.step}").read_text() == "old and long\n"
+
+
 def test_waits_are_for_conditions() -> None:
     """A port, a command, an answer."""
     url = "http://127.0.0.1/x"

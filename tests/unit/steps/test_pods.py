@@ -21,7 +21,7 @@ from drrun_steps.service.facts import (
     ServiceState,
 )
 from drrun_steps.service.flags import ServiceFlag, put_back, set_flag
-from drrun_steps.service.steps import Start, Stop, restart
+from drrun_steps.service.steps import Start, Stop, hold, lift, restart
 
 T = TypeVar("T")
 NAME = "etcd"
@@ -71,9 +71,9 @@ class Node:
         """What the probe of the service gets."""
         (self.state / "code").write_text(code)
 
-    def run(self, command: Command) -> Reply:
-        """The script as the host would run it, its folders elsewhere."""
-        script = command.script().decode()
+    def run(self, command: Command, before: str = "") -> Reply:
+        """The script as the host would run it, its folders elsewhere; `before`: lines of sh that come first."""
+        script = before + command.script().decode()
         for real, ours in (
             ("/etc/kubernetes/manifests", self.manifests),
             ("/var/lib/drrun", self.lib),
@@ -124,6 +124,25 @@ def test_a_manifest_with_a_container_is_running_and_ready(node: Node) -> None:
     assert "http://127.0.0.1:2381/health" in (node.state / "asked").read_text()
     node.answers("503")
     assert (node.read(STATE), node.read(READY)) == ("running", False)
+
+
+FULL = "trap '' XFSZ\nulimit -f 0\n"
+"""Sh: from here on no file can be written, as on a full disk; what is there can be read, renamed and removed."""
+
+
+def test_a_full_disk_costs_no_manifest(node: Node) -> None:
+    """What cannot be copied is not removed: a hold that fails leaves the manifest, a lift that fails its copy."""
+    held = node.run(hold(NAME, "r-1"), FULL)
+    assert held.exit != 0
+    assert node.live.read_text() == MANIFEST
+    assert not node.away.exists()
+    assert node.run(hold(NAME, "r-1")).exit == 0
+    assert node.away.read_text() == MANIFEST
+    lifted = node.run(lift(NAME), FULL)
+    assert lifted.exit != 0
+    assert (node.pods, node.away.read_text()) == ([], MANIFEST)
+    assert node.run(lift(NAME)).exit == 0
+    assert (node.pods, node.live.read_text()) == (["etcd.yaml"], MANIFEST)
 
 
 # The forms of kubeadm's probes: a number up to 1.33, the name of a port from 1.34 on.
