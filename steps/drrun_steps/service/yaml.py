@@ -14,6 +14,7 @@ flat() { # FILE: PATH<tab>VALUE of every scalar; exit 3 and a reason where somet
   LC_ALL=C awk '
   function fail(what) { if (!failed) printf "drrun: %s:%d: %s is not understood here\n", FILENAME, i, what >"/dev/stderr"; failed = 1; exit 3 }
   function indent(s) { match(s, /^ */); return RLENGTH }
+  function blanks(k,   s) { while (length(s) < k) s = s " "; return s } # sprintf of mawk ends at 8 kB
   function trim(s) { sub(/^[ \t]+/, "", s); sub(/[ \t\r]+$/, "", s); return s }
   function next_line() { # to the next line that says something
     while (i <= n && L[i] ~ /^[ \t\r]*(#.*)?$/) i++
@@ -81,7 +82,7 @@ flat() { # FILE: PATH<tab>VALUE of every scalar; exit 3 and a reason where somet
       if (index(substr(s, 1, RLENGTH), "\t")) fail("a tab as indentation")
       s = substr(s, RLENGTH + 1)
       if (s == "" || s ~ /^(#|\r)/) { value("", ind, path "[" number "]") }
-      else { L[i] = sprintf("%" at "s%s", "", s); node(at, path "[" number "]", ind) }
+      else { L[i] = blanks(at) s; node(at, path "[" number "]", ind) }
       number++
     }
   }
@@ -155,10 +156,16 @@ flat() { # FILE: PATH<tab>VALUE of every scalar; exit 3 and a reason where somet
     if (s !~ /^[ \t\r]*$/ && s !~ /^[ \t]+#/) fail("what follows a closed value")
     i++
   }
-  function quoted(   q, v, c) { # the scalar at P; behind it when done
+  function quoted(   q, v, c, gap) { # the scalar at P; behind it when done
     q = substr(B, P, 1); v = ""; P++
     while (1) {
-      if (P > length(B)) { sub(/[ \t\r]+$/, "", v); more(); while (substr(B, P, 1) ~ /[ \t\r\n]/ && P <= length(B)) P++; v = v " "; continue }
+      if (P > length(B)) { # line feeds are a space, empty lines are line feeds
+        sub(/[ \t\r]+$/, "", v); gap = -1
+        while (P > length(B)) { more(); gap++; while (P <= length(B) && substr(B, P, 1) ~ /[ \t\r\n]/) P++ }
+        if (!gap) v = v " "
+        while (gap-- > 0) v = v "\n"
+        continue
+      }
       c = substr(B, P, 1)
       if (c == q) {
         if (q == "\047" && substr(B, P + 1, 1) == q) { v = v q; P += 2; continue }
@@ -239,7 +246,8 @@ flat() { # FILE: PATH<tab>VALUE of every scalar; exit 3 and a reason where somet
     if (i <= n && L[i] ~ /^---[ \t\r]*(#.*)?$/) i++
     else if (i <= n && L[i] ~ /^---/) fail("a value behind ---")
     if (i <= n && n > 0) {
-      while (n > i && L[n] ~ /^([ \t\r]*(#.*)?|---[ \t\r]*|\.\.\.[ \t\r]*)$/) n--
+      for (last = n; last > i && L[last] ~ /^([ \t\r]*(#.*)?|---[ \t\r]*|\.\.\.[ \t\r]*)$/; last--)
+        if (L[last] ~ /^(---|\.\.\.)/) n = last - 1 # the end of the document; what may be text above it stays
       if (next_line()) { node(indent(L[i]), "", -1); if (!failed && next_line()) fail("what follows the document") }
     }
     if (failed) exit 3

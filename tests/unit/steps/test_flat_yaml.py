@@ -134,3 +134,25 @@ def test_whatever_it_reads_is_right(
     text = yaml.safe_dump(tree, default_flow_style=flow, width=40)
     code, lines, _ = flat(text, tmp_path, awk)
     assert code == 3 or lines == read(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: |\n  x\n  # text, no comment\n",
+        "a: |+\n  x\n\n",
+        'a: "x\n\n  y"\n',
+        "a:\n- k: " + "v" * 9000 + "\n",
+        "a: |\n  x\n...\n",
+    ],
+    ids=[
+        "a sign of comments",
+        "empty lines at the end",
+        "an empty line in quotes",
+        "long",
+        "ended",
+    ],
+)
+def test_text_at_its_edges_is_read_whole(text: str, tmp_path: Path, awk: str) -> None:
+    """The last lines of a block of text, line feeds within quotes, items longer than mawk formats."""
+    assert flat(text, tmp_path, awk)[:2] == (0, read(text))
