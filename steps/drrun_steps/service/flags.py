@@ -15,9 +15,11 @@ from typing import ClassVar
 
 from drrun.spi import Command, Fact, Reply, sh
 from drrun_steps.service import pods
+from drrun_steps.service.yaml import FLAT
 
 _FILES = (
     pods.POD
+    + FLAT
     + r"""
 LC_ALL=C; export LC_ALL
 if is_own; then files=
@@ -57,14 +59,16 @@ places() { # FILE:VALUE of each place that says the flag; comments do not count
   for f in $files; do
     [ -r "$f" ] || continue
     awk -v file="$f" -v flag="$FLAG" -v key="$KEY" "$at_of"'
-      { at = at_of($0)
-        if (!at) next
-        if (at < 0) { print file ":(on the next line)"; next }
-        rest = substr($0, at)
-        quote = substr(rest, 1, 1)
-        if (quote == "\"" || quote == "\047") { rest = substr(rest, 2); sub(quote ".*", "", rest) }
-        else sub(/["\047 \t\\].*/, "", rest)
-        print file ":" rest }' "$f"
+      { line = $0 # a line may say it twice
+        while (at = at_of(line)) {
+          if (at < 0) { print file ":(on the next line)"; break }
+          rest = substr(line, at)
+          quote = substr(rest, 1, 1)
+          if (quote == "\"" || quote == "\047") { rest = substr(rest, 2); sub(quote ".*", "", rest) }
+          else sub(/["\047 \t\\].*/, "", rest)
+          print file ":" rest
+          line = substr(line, at + length(rest))
+        } }' "$f"
   done
 }
 """
@@ -83,23 +87,45 @@ anew() { # FILE PROGRAM: written beside it, then put in its place
   cp -p -- "$1" "$new"
   OLD=$old awk -v flag="$FLAG" -v key="$KEY" "$at_of$2" "$1" >"$new"
   sync "$new"
+  if is_pod; then # kubelet ends a pod whose manifest it cannot read; nor may it mean more or less than it did
+    read_back=$(flat "$new" 2>&1 | awk -F '\t' -v f="$FLAG" '
+      $1 ~ /^spec\.containers\[[0-9]+\]\.(command|args)\[[0-9]+\]$/ {
+        w = $2; sub(/^--?/, "-", w)
+        if (want) { print w; want = 0 }
+        else if (index(w, "-" f "=") == 1) print substr(w, length(f) + 3)
+        else if (w == "-" f) want = 1
+      }')
+    [ "$read_back" = "$VALUE" ] || {
+      rm -f -- "$new"
+      echo "drrun: $1 is written in a way in which --$FLAG cannot be changed: write it as a line of its own, - --$FLAG=VALUE" >&2; exit 5; }
+  fi
   mv -f -- "$new" "$1"
 }
 if [ "$FLAG" = initial-cluster ]; then
   for f in $files; do
-    [ -r "$f" ] && grep -v '^[[:space:]]*[#;]' "$f" | grep -q -e '--\{0,1\}discovery' -e 'ETCD_DISCOVERY' || continue
+    [ -r "$f" ] && grep -v '^[[:space:]]*[#;]' "$f" | grep -Eq -e "(^|[[:space:]\"'[,])--?discovery" -e ETCD_DISCOVERY || continue
     echo "drrun: $f has etcd find its members by discovery: beside it, etcd starts with no --$FLAG" >&2; exit 5
   done
 fi
+case $KEY in ETCD_*)
+  for f in $files; do
+    [ -r "$f" ] && grep -v '^[[:space:]]*[#;]' "$f" | grep -Eq -e "(^|[[:space:]\"'[,])--?config-file" -e ETCD_CONFIG_FILE || continue
+    echo "drrun: $f has etcd read a configuration file, and nothing beside it: change $FLAG there" >&2; exit 5
+  done
+  if is_pod && grep -v '^[[:space:]]*#' "$files" | grep -Eq "$KEY([^A-Z_]|\$)"; then
+    echo "drrun: $files gives etcd $KEY as a variable: write it as a flag, - --$FLAG=VALUE" >&2; exit 5
+  fi ;;
+esac
 found=$(places)
 count=$(printf '%s' "$found" | grep -c . || true)
 if [ "$count" = 0 ] && [ -n "$KEY" ]; then # said nowhere
-  if is_pod; then # a flag of its own, behind the first one
+  if is_pod; then # a flag of its own, behind one that only etcd has: there may be other containers
     old=
     keep "$files"
     anew "$files" '
       { print }
-      !done && match($0, /^ *- --/) { print substr($0, 1, RLENGTH - 2) "--" flag "=" ENVIRON["VALUE"]; done = 1 }'
+      !done && match($0, /^ *- ["\047]?--?(initial-advertise-peer-urls|listen-peer-urls|advertise-client-urls)=/) {
+        match($0, /^ *- /); print substr($0, 1, RLENGTH) "--" flag "=" ENVIRON["VALUE"]; done = 1 }'
     exit 0
   fi
   # The last environment file says it now.

@@ -177,3 +177,100 @@ def test_any_value_is_written_as_it_is(machine: Machine) -> None:
     value = r"a=http://[::1]:2380,b=x&y\1$(id)`id`*"
     assert machine.run(set_flag(FLAG, value, "r1")).exit == 0
     assert value in machine.unit.read_text()
+
+
+@pytest.mark.field("5", "7")
+@pytest.mark.parametrize("how", ["--config-file /etc/etcd.yml", "-config-file=/etc/etcd.yml"])
+def test_beside_a_configuration_file_nothing_is_written(machine: Machine, how: str) -> None:
+    """Etcd ignores flags and variables then: that would be a change without an effect."""
+    machine.unit.write_text(f"[Service]\nExecStart=/usr/bin/etcd {how}\n")
+    machine.settings.write_text("ETCD_NAME=a\n")
+    done = machine.run(set_flag(FLAG, "x", "r1"))
+    assert (done.exit, machine.settings.read_text()) == (5, "ETCD_NAME=a\n")
+    assert "configuration file" in done.complaint
+
+
+@pytest.mark.field("7")
+def test_a_flag_that_one_line_says_twice_is_not_touched(machine: Machine) -> None:
+    """The last one counts for etcd; the first one would have been changed."""
+    text = "[Service]\nExecStart=/usr/bin/etcd --initial-cluster=a=http://1 --initial-cluster b=http://2\n"
+    machine.unit.write_text(text)
+    done = machine.run(set_flag(FLAG, "x", "r1"))
+    assert (done.exit, machine.unit.read_text()) == (5, text)
+    assert "said in 2 places" in done.complaint
+
+
+def test_a_path_that_holds_the_word_is_no_discovery(machine: Machine) -> None:
+    """Only a flag or a variable of etcd is."""
+    text = "[Service]\nExecStart=/usr/bin/etcd --initial-cluster=a --data-dir=/srv/etcd-discovery\n"
+    machine.unit.write_text(text)
+    assert machine.run(set_flag(FLAG, "x", "r1")).exit == 0
+
+
+POD = """\
+apiVersion: v1
+spec:
+  containers:
+  - name: backup
+    command:
+    - backup
+    - --every=1h
+  - name: etcd
+    command:
+    - etcd
+    - --data-dir
+    - /var/lib/etcd
+{}
+"""
+
+
+def change_pod(machine: Machine, text: str) -> tuple[int, str, str]:
+    """Exit code, complaint and manifest after an initial cluster was to be set."""
+    folder = machine.unit.parent
+    manifest = folder / "manifests" / "etcd.yaml"
+    manifest.parent.mkdir()
+    manifest.write_text(text)
+    script = set_flag(FLAG, "n=http://9:2380", "r1").script().decode()
+    for real, ours in (
+        ("/etc/kubernetes/manifests", "manifests"),
+        ("/var/lib/drrun", "lib"),
+        ("/var/lib/kubelet", "kubelet"),
+    ):
+        script = script.replace(real, f"{folder}/{ours}")
+    done = subprocess.run(
+        machine.shell,
+        input=script.encode(),
+        capture_output=True,
+        env={"PATH": machine.path},
+        check=False,
+    )
+    return done.returncode, done.stderr.decode(), manifest.read_text()
+
+
+@pytest.mark.field("7", "23")
+def test_a_flag_is_added_to_the_container_that_runs_etcd(machine: Machine) -> None:
+    """Not to the first one, and not between a flag and its value."""
+    text = POD.format("    - --advertise-client-urls=http://9:2379")
+    code, complaint, now = change_pod(machine, text)
+    assert code == 0, complaint
+    assert now == text + "    - --initial-cluster=n=http://9:2380\n"
+
+
+@pytest.mark.field("7", "23")
+@pytest.mark.parametrize(
+    "text",
+    [
+        POD.format("    env:\n    - name: ETCD_INITIAL_CLUSTER\n      value: a=http://1:2380"),
+        POD.format(""),
+        "spec:\n  containers:\n  - name: etcd\n    command: [etcd, --initial-cluster=a=http://1]\n",
+        "spec:\n  containers:\n  - name: etcd\n    command: [etcd, --name=a]\n",
+    ],
+    ids=["a variable", "no place for it", "a flow list", "a flow list without it"],
+)
+def test_a_manifest_that_would_say_something_else_is_left_as_it_is(
+    machine: Machine, text: str
+) -> None:
+    """A variable beside its flag ends etcd; a bracket that was cut off ends the pod. Both are refused."""
+    code, complaint, now = change_pod(machine, text)
+    assert (code, now) == (5, text), complaint
+    assert "--initial-cluster=VALUE" in complaint
