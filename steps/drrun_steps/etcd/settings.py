@@ -28,6 +28,7 @@ pod_says() { # MANIFEST: word<tab>W, env<tab>K=V, mount<tab>IN<tab>OUT and uncle
     $1 ~ /^spec\.containers\[[0-9]+\]\.name$/ && $2 == "etcd" { named = $1; sub(/\.name$/, "", named) }
     END {
       if (c == "" && named != "" && named == shell) { print "unclear\tits manifest starts etcd by a shell (sh -c)"; exit }
+      if (c == "" && named != "" && (named ".command[0]") in said) { print "unclear\tits manifest starts etcd by " said[named ".command[0]"]; exit }
       if (c == "") c = named
       if (c == "") { print "unclear\tits manifest has no container that runs etcd"; exit }
       for (n = 1; n <= NR; n++) {
@@ -82,11 +83,34 @@ WORDS
   words=${done_words%
 }
 }
-runs_etcd() { # whether the program of ExecStart can be etcd itself
+assigned() { # what systemctl shows of Environment, a variable a line; old ones do not quote what has blanks in it
+  awk '
+    function flush() { if (cur != "") print cur; cur = "" }
+    { for (n = 1; n <= NF; n++) {
+        w = $n
+        if (q != "") cur = cur " " w
+        else if (match(w, /^\$?["\047][A-Za-z_][A-Za-z0-9_]*=/)) {
+          flush(); sub(/^\$/, "", w); q = substr(w, 1, 1); cur = w = substr(w, 2)
+        }
+        else if (w ~ /^[A-Za-z_][A-Za-z0-9_]*=/) { flush(); cur = w }
+        else cur = cur " " w
+        if (q != "" && substr(w, length(w)) == q) { cur = substr(cur, 1, length(cur) - 1); q = "" }
+      } }
+    END { flush() }'
+}
+joined() { # FILE: its lines, those that end in a backslash with the next one, as systemd reads them
+  sed -e ':a' -e '/\\$/!b' -e '$b' -e N -e 's/\\\n//' -e 'ba' -- "$1" 2>/dev/null; echo
+}
+runs_etcd() { # whether the program of ExecStart is etcd itself; one that changes only how it runs is looked through
   program=$(printf '%s\n' "$words" | head -n 1); program=${program##*/}
   case $program in
+    nice|ionice|chrt|taskset|numactl)
+      words=$(printf '%s\n' "$words" | awk '/(^|\/)etcd$/ { on = 1 } on')
+      [ -n "$words" ] || { unclear="ExecStart runs $program, and no etcd behind it"; return 1; } ;;
+    etcd|etcd[0-9]*|etcd-[0-9v]*) ;;
     docker|podman|nerdctl|ctr|crictl|rkt|runc|systemd-nspawn) unclear="ExecStart runs a container ($program): its directories are not the host's"; return 1 ;;
     sh|bash|dash|ash|ksh) unclear="ExecStart runs a shell ($program -c)"; return 1 ;;
+    *) unclear="ExecStart runs $program: what that starts etcd with is not known"; return 1 ;;
   esac
 }
 """
@@ -114,7 +138,7 @@ SETTINGS = (
 show() { systemctl show -p "$1" "$SERVICE" 2>/dev/null | sed "s/^$1=//"; } # systemd 219 has no --value
 MANIFEST=$pods/$SERVICE.yaml
 [ -r "$MANIFEST" ] || MANIFEST=/var/lib/drrun/stopped/$SERVICE.yaml # as drrun holds it
-told=; unclear=; mounts=; pod_user=
+told=; unclear=; mounts=; pod_user=; in_pod=; started_in=
 own_way=/etc/drrun/services/$SERVICE
 if [ -x "$own_way" ]; then # neither systemd nor kubelet runs it
   show() { :; }
@@ -123,44 +147,70 @@ if [ -x "$own_way" ]; then # neither systemd nor kubelet runs it
   words=$told
 elif [ -r "$MANIFEST" ]; then
   show() { :; }
+  in_pod=yes
   pod=$(pod_says "$MANIFEST")
   kind() { printf '%s\n' "$pod" | sed -n "s/^$1	//p"; }
   words=$(kind word); told=$(kind env); mounts=$(kind mount); unclear=$(kind unclear | head -n 1); pod_user=$(kind user)
 else
   words=$(show ExecStart | sed -n 's/.*argv\[\]=\(.*\) ; ignore_errors=.*/\1/p' | tail -n 1 | tr ' ' '\n')
+  started_in=$(show WorkingDirectory | sed 's/^!//'); started_in=${started_in:-/}
+  jail=$(show RootDirectory)$(show RootImage)
+  case $jail in ''|/) ;; *) unclear="its unit has a root of its own ($jail)" ;; esac
+  if [ -z "$words" ]; then # kubelet runs every file of its folder; drrun stops and starts those that end in .yaml
+    for f in "$pods/$SERVICE" "$pods/$SERVICE".*; do
+      [ ! -f "$f" ] || unclear="its manifest is called $f: drrun reads, stops and starts ${MANIFEST##*/} alone"
+    done
+  fi
 fi
 files=$(show EnvironmentFiles | sed 's/ (ignore_errors=[a-z]*)$//')
-given=$(printf '%s\n' "$told"; show Environment | tr ' ' '\n'; for f in $files; do cat "$f" 2>/dev/null; echo; done)
-raw() { # NAME: the setting as etcd is given it; flags in each of Go's spellings
+given=$(printf '%s\n' "$told"; show Environment | assigned; for f in $files; do joined "$f"; done)
+raw() { # NAME: the setting as etcd is given it; flags in each of Go's spellings, of which the last one counts
   printf '%s\n' "$words" | awk -v f="$1" '
-    want { print; found = 1; exit }
-    { sub(/^--?/, "-"); if (index($0, "-" f "=") == 1) { print substr($0, length(f) + 3); found = 1; exit }
-      if ($0 == "-" f) want = 1 }
-    END { exit !found }' && return
+    want { v = $0; found = 1; want = 0; next }
+    { sub(/^--?/, "-"); if (index($0, "-" f "=") == 1) { v = substr($0, length(f) + 3); found = 1 }
+      if ($0 == "-" f) { if (f == "force-new-cluster") { v = "true"; found = 1 } else want = 1 } } # a boolean takes no word
+    END { if (found) print v; exit !found }' && return
   variable "ETCD_$(printf '%s' "$1" | tr 'a-z-' 'A-Z_')" || : # scripts with -e ask for what is not said, too
 }
 on_host() { # PATH: where the host has it; nothing where no mount of the host explains it
-  [ -n "$mounts" ] || { printf '%s\n' "$1"; return; }
+  [ -n "$in_pod" ] || { printf '%s\n' "$1"; return; }
   printf '%s\n' "$mounts" | awk -F '\t' -v p="$1" '
     { m = $1; sub(/\/+$/, "", m); if ((p == m || index(p, m "/") == 1) && length(m) >= best) { best = length(m); to = $2; rest = substr(p, length(m) + 1) } }
     END { sub(/\/+$/, "", to); if (to != "") print to rest }'
 }
 setting() {
   case $1 in
-    data-dir|wal-dir|*-file) at=$(raw "$1"); [ -z "$at" ] || on_host "$at" ;;
+    data-dir|wal-dir|*-file)
+      at=$(raw "$1")
+      if [ "$1$at" = data-dir ] && [ -n "$started_in$in_pod" ] && [ -n "$words" ]; then # etcd's own default
+        name=$(raw name); at=${started_in%/}/${name:-default}.etcd
+      fi
+      [ -z "$at" ] || on_host "$at" ;;
     *) raw "$1" ;;
   esac
 }
 if [ -z "$told$unclear" ] && [ -n "$words" ] && [ ! -r "$MANIFEST" ]; then expanded && runs_etcd; fi
-if [ -z "$unclear" ] && conf=$(raw config-file) && [ -n "$conf" ]; then configured "$(on_host "$conf")"; fi
-if [ -z "$unclear" ] && [ -n "$words$given" ]; then
-  case $(raw data-dir) in
-    '') ;;
-    *'$'*|*'"'*|*'#'*|*"'"*) unclear="its data-dir is written as $(raw data-dir)" ;;
-    /*) [ -n "$(setting data-dir)" ] || unclear="its data-dir $(raw data-dir) is on no directory of the host: it goes with its container" ;;
-    *) unclear="its data-dir $(raw data-dir) is no absolute path" ;;
-  esac
+if [ -z "$unclear" ] && printf '%s\n' "$given" | grep -q '^[[:space:]]*ETCD_[A-Z_]*=\("[^"]*\|'"'[^']*"'\)$'; then
+  unclear='its environment has a text of several lines'
 fi
+placed() { # WHAT PATH: whether it is a directory or file of this host; else `unclear` says why
+  case $2 in
+    *'$'*|*'"'*|*'#'*|*"'"*) unclear="its $1 is written as $2" ;;
+    /*) [ -n "$(on_host "$2")" ] || unclear="its $1 $2 is on no directory of the host: it goes with its container" ;;
+    *) unclear="its $1 $2 is no absolute path" ;;
+  esac
+}
+if [ -z "$unclear" ] && conf=$(raw config-file) && [ -n "$conf" ]; then
+  placed config-file "$conf"
+  [ -n "$unclear" ] || configured "$(on_host "$conf")"
+fi
+for what in data-dir wal-dir; do
+  [ -z "$unclear" ] && [ -n "$words$given" ] || break
+  at=$(raw "$what")
+  if [ "$what$at" = data-dir ] && [ -n "$in_pod" ]; then unclear='its manifest does not say its data-dir'; break; fi
+  case $what$at$started_in in data-dir|data-dir/*) ;; data-dir~*) unclear="its data-dir is not said, and it is started in $started_in"; break ;; esac
+  [ -z "$at" ] || placed "$what" "$at"
+done
 """
 )
 """Before everything that rests on a member's settings: `setting NAME`, and `$unclear`, which names what was not

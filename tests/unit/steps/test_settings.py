@@ -280,3 +280,105 @@ def test_a_directory_that_is_gone_though_a_member_ran_is_not_nothing(place: Plac
     assert (place.disk.state, place.disk.ran) == ("missing", True)
     place.unit(f"/usr/bin/etcd --data-dir={place.data}", "InvocationID=")
     assert (place.disk.state, place.disk.ran) == ("missing", False)
+
+
+@pytest.mark.field("7")
+def test_the_last_of_a_flag_counts(place: Place) -> None:
+    """Go's flags: seen with etcd 3.5.16, which made its directory in the second one."""
+    place.unit("/usr/bin/etcd --data-dir=/a --data-dir /b --name=cp1")
+    assert place.config.data_dir == "/b"
+
+
+@pytest.mark.field("7")
+@pytest.mark.parametrize("start", ["-force-new-cluster", "--force-new-cluster --name=cp1"])
+def test_a_boolean_needs_no_value(place: Place, start: str) -> None:
+    """A bare --force-new-cluster is on, as the last word as well (seen with etcd 3.5.16)."""
+    place.unit(f"/usr/bin/etcd --data-dir=/a {start}")
+    assert place.config.leftovers == ("force-new-cluster",)
+
+
+@pytest.mark.field("6")
+@pytest.mark.parametrize(
+    "lines",
+    [
+        'Environment="OPTS=--name=cp1 --data-dir=/srv/etcd" A=b',
+        "Environment=OPTS=--name=cp1 --data-dir=/srv/etcd A=b",
+    ],
+    ids=["quoted", "systemd 219"],
+)
+def test_a_variable_of_several_words_is_read_whole(place: Place, lines: str) -> None:
+    """As systemctl shows it: the words behind the first one are not lost."""
+    place.unit("/usr/bin/etcd $OPTS", lines)
+    assert (place.config.name, place.config.data_dir) == ("cp1", "/srv/etcd")
+
+
+@pytest.mark.field("6")
+def test_a_line_of_an_environment_file_goes_on_behind_a_backslash(place: Place) -> None:
+    """systemd.exec(5), EnvironmentFile."""
+    file = place.file("env", 'OPTS="--name=cp1 \\\n--data-dir=/srv/etcd"\n')
+    place.unit("/usr/bin/etcd $OPTS", f"EnvironmentFiles={file} (ignore_errors=no)")
+    assert (place.config.name, place.config.data_dir) == ("cp1", "/srv/etcd")
+
+
+@pytest.mark.field("6")
+def test_a_directory_that_is_not_said_is_etcds_own_default(place: Place) -> None:
+    """NAME.etcd, in the directory that the unit is started in."""
+    place.unit("/usr/bin/etcd --name cp1", f"WorkingDirectory={place.folder}", "InvocationID=1")
+    assert place.config.data_dir == f"{place.folder}/cp1.etcd"
+    assert place.disk.ran
+
+
+@pytest.mark.field("4", "6")
+@pytest.mark.parametrize(
+    ("start", "more", "named"),
+    [
+        ("/opt/start-etcd.sh", "", "start-etcd.sh"),
+        ("/usr/bin/sudo docker run -v /h:/d etcd --data-dir /d", "", "sudo"),
+        ("/usr/bin/env etcd --data-dir=/a", "", "env"),
+        ("/usr/bin/etcd --data-dir=/a --wal-dir=wal", "", "wal-dir wal"),
+        ("/usr/bin/etcd --data-dir=/a", "RootDirectory=/jail", "/jail"),
+        ("/usr/bin/etcd --config-file conf.yml", "", "config-file conf.yml"),
+    ],
+)
+def test_what_may_start_etcd_elsewhere_refuses_by_name(
+    place: Place, start: str, more: str, named: str
+) -> None:
+    """A program that is not etcd, a root of its own, a path that is no absolute one."""
+    place.unit(start, more)
+    assert named in place.config.unclear
+    assert place.disk.state == "unreadable"
+
+
+@pytest.mark.field("6")
+def test_a_program_that_changes_only_how_etcd_runs_is_looked_through(place: Place) -> None:
+    """Its words are not etcd's."""
+    place.unit("/usr/bin/ionice -c2 -n0 /usr/bin/etcd --data-dir=/a")
+    assert (place.config.data_dir, place.config.unclear) == ("/a", "")
+
+
+@pytest.mark.field("3")
+@pytest.mark.parametrize(
+    "flag", ["--wal-dir=/wal", "--config-file=/conf/etcd.yml"], ids=["log", "file"]
+)
+def test_a_path_that_no_mount_explains_is_refused(place: Place, flag: str) -> None:
+    """A log that goes with its container is not "no log of its own"."""
+    place.pod(MANIFEST.replace("    - --name=cp1\n", f"    - --name=cp1\n    - {flag}\n", 1))
+    assert "goes with its container" in place.config.unclear
+    assert place.disk.state == "unreadable"
+
+
+@pytest.mark.field("3")
+def test_a_pod_without_mounts_has_nothing_on_the_host(place: Place) -> None:
+    """The host's directory of the same name is another one."""
+    start, end = MANIFEST.index("    volumeMounts:"), MANIFEST.index("  hostNetwork")
+    place.pod(MANIFEST[:start] + MANIFEST[end:])
+    assert "/var/lib/etcd" in place.config.unclear
+
+
+@pytest.mark.field("23")
+@pytest.mark.parametrize("name", ["etcd.yml", "etcd.manifest", "etcd"])
+def test_a_manifest_of_another_name_is_told(place: Place, name: str) -> None:
+    """Kubelet runs it; it is not said that this host has no etcd."""
+    place.pod(MANIFEST, name)
+    assert place.config.found
+    assert name in place.config.unclear
