@@ -41,8 +41,11 @@ if [ -z "$D" ]; then
 fi
 [ -n "$D" ] || { echo 'no data directory is configured'; exit 5; }
 [ -e "$D" ] || {
-  # A member that ran has a directory: where it is not, it is elsewhere.
-  if [ -e "$MANIFEST" ] || [ -n "$(show InvocationID)" ]; then echo 'missing, though it ran'; else echo missing; fi
+  # A member that ran has a directory: where it is not, it is elsewhere. systemd before 232 gives a life no id,
+  # and a reboot forgets it; what drrun holds stopped did run.
+  began=$(show ExecMainStartTimestamp)
+  if [ -e "$MANIFEST" ] || [ -n "$(show InvocationID)" ] || [ -n "${began#n/a}" ] ||
+    [ -e "/etc/systemd/system/${SERVICE%.service}.service.d/00-drrun-hold.conf" ]; then echo 'missing, though it ran'; else echo missing; fi
   exit 0
 }
 real=$(readlink -f -- "$D")
