@@ -55,7 +55,7 @@ uid=$(own get --consistency=s --print-value-only "${PREFIX:-/registry}/namespace
 printf '{"drrun": 1, "run": "%s", "host": "%s", "sha256": "%s", "size": %s, "taken": "%s", "status": %s,' \
   "$RUN" "$HOST" "$(sha256sum <"$FILE" | cut -c 1-64)" "$size" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$status" \
   >"$FILE.json.new"
-printf ' "member": %s, "cluster_uid": "%s", "keys": %s}\n' "$member" "$uid" "${KEYS:-null}" >>"$FILE.json.new"
+printf ' "member": %s, "cluster_uid": "%s", "keys": %s, "answers": %s}\n' "$member" "$uid" "${KEYS:-null}" "${ANSWERS:-null}" >>"$FILE.json.new"
 sync "$FILE" "$FILE.json.new"
 mv -f -- "$FILE.json.new" "$FILE.json"
 """
@@ -68,7 +68,7 @@ class Save(GroupStep):
     Works without quorum. The file is made in a root-only folder of that host, its seal and
     structure are proved there, and a manifest (JSON) is written beside it: sum, size, time, what etcd
     says of the file and of the member (cluster id, version, revision), the UID of kube-system,
-    and the `fingerprints`. With `fetch_to` both are copied to the controller.
+    the `fingerprints` and the `answers`. With `fetch_to` both are copied to the controller.
     """
 
     uses = "etcd.snapshot.save"
@@ -84,6 +84,8 @@ class Save(GroupStep):
     """Where to copy the snapshot on the controller; its manifest goes to the same name + .json."""
     fingerprints: Mapping[str, str] = {}
     """From kube.keys, for the manifest: a restore compares them with the hosts."""
+    answers: Mapping[str, Mapping[str, str]] = {}
+    """From kube.outlook, for the manifest: a restore compares them with what its hosts say."""
     prefix: str = "/registry"
     """The API servers' `--etcd-prefix`."""
     optional: Flag = False
@@ -121,6 +123,7 @@ class Save(GroupStep):
                 HOST=source,
                 PREFIX=self.prefix,
                 KEYS=json.dumps(dict(self.fingerprints), sort_keys=True),
+                ANSWERS=json.dumps({h: dict(a) for h, a in self.answers.items()}, sort_keys=True),
                 LIMIT=3600,
             ),
             sets={fact: satisfies("whole and sealed", lambda found: not found.problem)},

@@ -19,6 +19,8 @@ class Manifest:
     """Of the file that it is the manifest of."""
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     """From kube.keys, when the snapshot was taken."""
+    answers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """From kube.outlook, when the snapshot was taken: host -> question -> what it said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +41,14 @@ class SnapshotManifest(Look[Manifest]):
             return Manifest()
         said = json.loads(path.read_text(encoding="utf-8"))
         try:
-            recorded = said.get("keys") or {}
+            recorded, answers = said.get("keys") or {}, said.get("answers") or {}
             return Manifest(
-                str(said["sha256"]), {str(name): str(sum_) for name, sum_ in recorded.items()}
+                str(said["sha256"]),
+                {str(name): str(sum_) for name, sum_ in recorded.items()},
+                {
+                    str(host): {str(k): str(v) for k, v in of.items()}
+                    for host, of in answers.items()
+                },
             )
         except (LookupError, AttributeError, TypeError) as error:
             raise ValueError(f"{path} is no manifest of drrun's: {error!r}") from error

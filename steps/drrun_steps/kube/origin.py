@@ -30,10 +30,12 @@ from drrun.spi import (
     sh,
 )
 from drrun_steps.etcd.bolt import Bolt
+from drrun_steps.etcd.config import Config
 from drrun_steps.etcd.ruling import config_fact
 from drrun_steps.fields import Listed
 from drrun_steps.kube.keys import MEANS, keys_fact
-from drrun_steps.kube.manifest import SnapshotManifest
+from drrun_steps.kube.manifest import Manifest, SnapshotManifest
+from drrun_steps.kube.set_up import differing, set_up
 from drrun_steps.kube.stored import ENCRYPTED, key_of, stored, uid_of
 from drrun_steps.service.facts import ServiceState
 from drrun_steps.service.flags import ServiceFlag
@@ -177,7 +179,7 @@ class ReadOrigin(HostStep):
     uses = "kube.snapshot.origin"
     effect = Effect.READ
     repeat = Repeat.SAFE
-    outputs = ("uid", "keys", "fingerprints")
+    outputs = ("uid", "keys", "fingerprints", "answers")
 
     path: str
     """The snapshot file on the controller, proved by etcd.snapshot.verify."""
@@ -202,11 +204,21 @@ class ReadOrigin(HostStep):
                 hint="name another snapshot; where the API servers have an --etcd-prefix, set `prefix`",
             )
         keys: Json = list(found.keys)
-        return {"uid": uid, "keys": keys, "fingerprints": self._recorded(host)}
-
-    def _recorded(self, host: Host) -> Mapping[str, str]:
-        """What the manifest says; nothing is made up where it says nothing."""
         manifest = host.read(SnapshotManifest(self.path))
+        known = bool(manifest.sha256) and manifest.sha256 == self.digest
+        if known and not manifest.answers:
+            host.note(
+                "its manifest is of before answers were kept: how etcd was set up then is not compared"
+            )
+        return {
+            "uid": uid,
+            "keys": keys,
+            "fingerprints": self._recorded(host, manifest),
+            "answers": dict(manifest.answers) if known else {},
+        }
+
+    def _recorded(self, host: Host, manifest: Manifest) -> Mapping[str, str]:
+        """What the manifest says; nothing is made up where it says nothing."""
         why = ""
         if not manifest.sha256:
             why = "no manifest lies beside the snapshot"
@@ -242,6 +254,8 @@ class Fits(HostStep):
     """From kube.snapshot.origin."""
     fingerprints: Mapping[str, str] = {}
     """From kube.snapshot.origin; without any, nothing is compared."""
+    answers: Mapping[str, Mapping[str, str]] = {}
+    """From kube.snapshot.origin: how each host's etcd was set up when the snapshot was taken."""
     accept_keys: Listed = ()
     """Files, as `sa.pub`, that may be others than the manifest says."""
     accept_cluster: str = ""
@@ -262,11 +276,18 @@ class Fits(HostStep):
         """What the host is, it says itself: a member, an API server, or both."""
         config = host.read(config_fact(host, self.etcd))
         if config.found:
+            self._as_it_was(host, config)
             self._same_cluster(host, config.data_dir)
         if host.read(ServiceState(self.apiserver)) != "missing":
             self._all_of_it(host)
             self._keys_are_here(host)
             self._same_keys(host)
+
+    def _as_it_was(self, host: Host, config: Config) -> None:
+        """What differs is told: it may have been changed on purpose, or be what broke the cluster."""
+        now = {host.name: set_up(config)}
+        for text in differing({host.name: self.answers.get(host.name, {})}, now):
+            host.note(f"otherwise than when the snapshot was taken: {text}")
 
     def _same_cluster(self, host: Host, data_dir: str) -> None:
         if self.uid == UNPROVED:

@@ -7,7 +7,7 @@ Source: docs/adr/0029-the-outage-is-foreseen.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from drrun.spi import (
@@ -30,6 +30,7 @@ from drrun_steps.etcd.opened import opened
 from drrun_steps.etcd.ruling import config_fact
 from drrun_steps.fields import Listed
 from drrun_steps.kube.facts import KubeServes
+from drrun_steps.kube.set_up import set_up
 from drrun_steps.kube.steps import ReadyStep
 from drrun_steps.service.steps import Start
 
@@ -115,21 +116,7 @@ class Outlook(GroupStep):
         config: Any = host.read(config_fact(host, self.etcd))
         if isinstance(config, NotKnown) or not config.found:
             return {}
-        names = ("name", "data_dir", "wal_dir", "peer_urls", "client_url")
-        return {f"etcd.{name}": getattr(config, name) for name in names if getattr(config, name)}
-
-
-def differing(
-    recorded: Mapping[str, Mapping[str, str]], now: Mapping[str, Mapping[str, str]]
-) -> Sequence[str]:
-    """What hosts say now that was otherwise when the snapshot was taken; only of what was recorded."""
-    return [
-        f"{host}: {name} was {value}, is {now[host].get(name) or 'not known'}"
-        for host, answers in recorded.items()
-        if host in now
-        for name, value in answers.items()
-        if name.startswith("etcd.") and now[host].get(name) != value
-    ]
+        return set_up(config)
 
 
 def _fact(fact: Fact[Any] | FactRef) -> Fact[Any]:

@@ -28,6 +28,7 @@ from drrun_steps.service.flags import ServiceFlag
 
 UID = "b0fb6dbd-6008-4f08-9a5f-049ba07dc6c3"
 KEYS = ("aescbc:key1", "kms:vault")
+ANSWERS = {"cp1": {"etcd.data_dir": "/srv/etcd", "ready:etcd": "as it must be"}}
 SUMS = {"sa.pub": "a" * 64, "ca.crt": "c" * 64}
 
 
@@ -67,6 +68,23 @@ def test_a_snapshot_without_kubernetes_is_refused(tmp_path: Path, recorded: Path
             ReadOrigin(path=fact.path, prefix=fact.prefix).run(host)
 
 
+def test_what_was_set_up_otherwise_when_the_snapshot_was_taken_is_told(recorded: Path) -> None:
+    """By host and setting; what is as it was is not told, and a manifest of before says that it holds none."""
+    fact = SnapshotOrigin(str(recorded))
+    manifest = SnapshotManifest(fact.path)
+    host = FakeHost(CONTROLLER, {fact: fact.look(), manifest: Manifest("ab", SUMS, ANSWERS)})
+    outputs = ReadOrigin(path=fact.path, digest="ab").run(host)
+    assert outputs["answers"] == ANSWERS
+    old = FakeHost(CONTROLLER, {fact: fact.look(), manifest: Manifest("ab", SUMS)})
+    ReadOrigin(path=fact.path, digest="ab").run(old)
+    assert any("of before answers were kept" in note for note in old.notes)
+    member = _host("same")
+    Fits(uid=UID, keys=KEYS, answers={member.name: ANSWERS["cp1"]}).run(member)
+    assert [note for note in member.notes if "otherwise than when" in note] == [
+        f"otherwise than when the snapshot was taken: {member.name}: etcd.data_dir was /srv/etcd, is /var/lib/etcd"
+    ]
+
+
 @pytest.mark.field("13")
 def test_namespaces_that_are_encrypted_are_no_other_cluster() -> None:
     """What cannot be read is said, and accepted by name; it is not refused as a snapshot of something else."""
@@ -101,17 +119,17 @@ def test_what_was_read_is_given_to_the_steps_behind(recorded: Path) -> None:
     """As the proof takes it."""
     fact = SnapshotOrigin(str(recorded))
     host = FakeHost(CONTROLLER, {fact: fact.look(), SnapshotManifest(fact.path): Manifest()})
-    told = {"uid": UID, "keys": list(KEYS), "fingerprints": {}}
+    told = {"uid": UID, "keys": list(KEYS), "fingerprints": {}, "answers": {}}
     assert ReadOrigin(path=fact.path).run(host) == told
 
 
 @pytest.mark.parametrize(
     ("manifest", "said", "believed"),
     [
-        (Manifest("ab", SUMS), "", SUMS),
+        (Manifest("ab", SUMS, ANSWERS), "", SUMS),
         (Manifest(), "no manifest lies beside", {}),
         (Manifest("cd", SUMS), "is of another file", {}),
-        (Manifest("ab"), "names no keys", {}),
+        (Manifest("ab", {}, ANSWERS), "names no keys", {}),
     ],
     ids=["its-own", "none", "of-another", "without-keys"],
 )
