@@ -128,6 +128,16 @@ class Host(Telling, Where, Protocol):
         """
         ...
 
+    def expect(
+        self, fact: Fact[T], must: T, *, because: str, hint: str = "", within: str = ""
+    ) -> None:
+        """In an undo: what must be so again, waited for up to `within`. It never raises for an answer.
+
+        What is not so yet, or cannot be asked, keeps nothing else away: it is asked once more when all is
+        undone, and what is not so then is told as not back (exit 9).
+        """
+        ...
+
     def change(
         self,
         name: str,

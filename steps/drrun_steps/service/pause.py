@@ -8,8 +8,21 @@ person knows who they are: they are asked for by name.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
-from drrun.spi import Done, Duration, Effect, Group, GroupStep, Host, Outputs, Refused, Repeat
+from drrun.spi import (
+    Done,
+    Duration,
+    Effect,
+    Group,
+    GroupStep,
+    Host,
+    Outputs,
+    Refused,
+    Repeat,
+    StepFailed,
+    Unreachable,
+)
 from drrun_steps.fields import OUTSIDERS, Listed
 from drrun_steps.service.facts import ServiceHeld, ServiceState
 from drrun_steps.service.steps import hold, lift, start_again, start_unit, stop_unit
@@ -85,13 +98,18 @@ class Pause(GroupStep):
         return True
 
     def undo(self, group: Group, done: Done) -> None:
-        """Lift what was held, start what was stopped."""
+        """Lift what was held, start what was stopped; one that does not come back keeps no other away."""
+        lost: list[str] = []
         for host in group.hosts:
             for name in self.services:
                 if done.did(f"hold-{name}", host.name):
-                    _lift(host, name)
+                    with _going_on(lost):
+                        _lift(host, name)
                 if done.did(f"stop-{name}", host.name):
-                    start_again(host, name, f"start-{name}", "60s")
+                    with _going_on(lost):
+                        start_again(host, name, f"start-{name}", "60s")
+        if lost:
+            raise StepFailed("; ".join(lost))
 
 
 class Resume(GroupStep):
@@ -125,6 +143,15 @@ class Resume(GroupStep):
     def _each(self, group: Group) -> Iterator[tuple[Host, str]]:
         for host in group.hosts:
             yield from ((host, name) for name in self.paused.get(host.name, ()))
+
+
+@contextmanager
+def _going_on(lost: list[str]) -> Iterator[None]:
+    """Keep what fails here for later; what became of a change that nobody knows ends it at once."""
+    try:
+        yield
+    except (StepFailed, Unreachable) as error:
+        lost.append(error.message)
 
 
 def _hold(host: Host, name: str) -> None:

@@ -163,13 +163,31 @@ def test_undo_starts_a_pod_that_was_gone_when_its_stop_was_sent() -> None:
 
 @pytest.mark.field("1", "v2")
 def test_an_undo_goes_on_where_a_service_does_not_say_that_it_is_ready() -> None:
-    """It was started; what could not be proved is told, and nobody else is kept away by it."""
+    """It was started; what could not be proved is asked again at the end, and nobody else is kept away by it."""
     stopped = DoneChange("stop", "cp1", {STATE.key: "running"})
     host = FakeHost("cp1", {ServiceReady("kube-scheduler"): False})
     Stop(service="kube-scheduler").undo(host, Done((stopped,), {}))
     assert host.change_names == ["start"]
     assert host.changes[0].sets == {ServiceState("kube-scheduler"): "running"}
-    assert "does not say yet that it is ready" in host.notes[0]
+    assert host.unproved == [
+        "cp1: service.ready(service=kube-scheduler) is False, must be True: kube-scheduler was running before"
+    ]
+
+
+@pytest.mark.field("1")
+def test_an_undo_goes_on_where_a_readiness_cannot_be_asked() -> None:
+    """A probe that cannot be made is no reason to leave the rest stopped."""
+
+    def no_url(_host: FakeHost) -> bool:
+        raise StepFailed("cp1: service.ready(service=etcd) cannot be read: probe-port is no port")
+
+    stopped = DoneChange("stop", "cp1", {STATE.key: "running"})
+    host = FakeHost("cp1", {READY: no_url})
+    Stop(service="etcd").undo(host, Done((stopped,), {}))
+    assert host.change_names == ["start"]
+    assert host.unproved == [
+        "cp1: service.ready(service=etcd) cannot be read: probe-port is no port"
+    ]
 
 
 def test_start_lifts_the_hold_and_waits_until_it_is_up() -> None:
