@@ -70,10 +70,10 @@ class Done:
         """Whether the change `name` was sent (on `host`)."""
         return any(c.name == name and host in (None, c.host) for c in self.changes)
 
-    def before(self, fact: Fact[T]) -> T | None:
-        """What `fact` was before the first change that set it; None when not recorded."""
+    def before(self, fact: Fact[T], host: str | None = None) -> T | None:
+        """What `fact` was (on `host`) before the first change that set it; None when not recorded."""
         for change in self.changes:
-            if fact.key in change.before:
+            if host in (None, change.host) and fact.key in change.before:
                 answer: T = fact.answers.validate_python(change.before[fact.key])
                 return answer
         return None

@@ -8,7 +8,6 @@ person knows who they are: they are asked for by name.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 
 from drrun.spi import (
     Done,
@@ -20,9 +19,8 @@ from drrun.spi import (
     Outputs,
     Refused,
     Repeat,
-    StepFailed,
-    Unreachable,
 )
+from drrun_steps.apart import Apart
 from drrun_steps.fields import OUTSIDERS, Listed
 from drrun_steps.service.facts import ServiceHeld, ServiceState
 from drrun_steps.service.steps import hold, lift, start_again, start_unit, stop_unit
@@ -99,17 +97,16 @@ class Pause(GroupStep):
 
     def undo(self, group: Group, done: Done) -> None:
         """Lift what was held, start what was stopped; one that does not come back keeps no other away."""
-        lost: list[str] = []
+        apart = Apart()
         for host in group.hosts:
             for name in self.services:
                 if done.did(f"hold-{name}", host.name):
-                    with _going_on(lost):
+                    with apart.each():
                         _lift(host, name)
                 if done.did(f"stop-{name}", host.name):
-                    with _going_on(lost):
+                    with apart.each():
                         start_again(host, name, f"start-{name}", "60s")
-        if lost:
-            raise StepFailed("; ".join(lost))
+        apart.told()
 
 
 class Resume(GroupStep):
@@ -133,25 +130,22 @@ class Resume(GroupStep):
                 start_unit(host, name, f"start-{name}", self.within)
 
     def undo(self, group: Group, done: Done) -> None:
-        """Hold and stop again."""
+        """Hold and stop again; one that does not stop keeps no other running."""
+        apart = Apart()
         for host, name in self._each(group):
             if done.did(f"lift-{name}", host.name):
-                host.change(f"hold-{name}", hold(name, host.run), sets={ServiceHeld(name): True})
+                with apart.each():
+                    host.change(
+                        f"hold-{name}", hold(name, host.run), sets={ServiceHeld(name): True}
+                    )
             if done.did(f"start-{name}", host.name):
-                stop_unit(host, name, 30.0, f"stop-{name}")
+                with apart.each():
+                    stop_unit(host, name, 30.0, f"stop-{name}")
+        apart.told()
 
     def _each(self, group: Group) -> Iterator[tuple[Host, str]]:
         for host in group.hosts:
             yield from ((host, name) for name in self.paused.get(host.name, ()))
-
-
-@contextmanager
-def _going_on(lost: list[str]) -> Iterator[None]:
-    """Keep what fails here for later; what became of a change that nobody knows ends it at once."""
-    try:
-        yield
-    except (StepFailed, Unreachable) as error:
-        lost.append(error.message)
 
 
 def _hold(host: Host, name: str) -> None:
