@@ -75,7 +75,7 @@ def test_what_does_not_come_back_is_what_is_named(scene: Scene, service: str, st
             each(scene.lab, MENDED.format(service), ["cp2"])
         wrong = [line for line in differences(before, after) if not _follows(line, service)]
         assert wrong == []
-        assert f"cp2: now: unit {service} failed" in differences(before, after)
+        assert f"cp2: was: unit {service} active" in differences(before, after)
         code, told = scene.undone(run)
         assert code == 8, told
         scene.back(before)

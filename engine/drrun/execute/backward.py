@@ -68,7 +68,7 @@ class Backward:
                 outcome = Outcome.FAILED
         unproved = tuple(session.unproved) if outcome is Outcome.UNDONE else ()
         if unproved:
-            why = f"put back, not proved yet: {'; '.join(str(one['found']) for one in unproved)}"
+            why = f"put back, to be proved: {'; '.join(str(one['found']) for one in unproved)}"
         ended = UnitFinished(
             unit=unit_id,
             attempt=attempt,

@@ -113,6 +113,8 @@ class LiveSession:
             raise AssertionError(f"{self.changer.unit.id} expects {owed.fact.key} in no undo")
 
         def ask() -> dict[str, Json]:
+            if not within:
+                return {"found": f"{host}: {short(owed.fact.key)} is asked when all is back"}
             return {"found": missing(self.means, host, owed, within=self.changer.within(within))}
 
         asked = [host, owed.fact.key, encoded(owed.fact, owed.must)]

@@ -134,7 +134,7 @@ class Host(Telling, Where, Protocol):
         """In an undo: what must be so again, waited for up to `within`. It never raises for an answer.
 
         What is not so yet, or cannot be asked, keeps nothing else away: it is asked once more when all is
-        undone, and what is not so then is told as not back (exit 9).
+        undone, and what is not so then is told as not back (exit 9). Without `within` it is asked only then.
         """
         ...
 

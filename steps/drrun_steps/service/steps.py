@@ -29,7 +29,13 @@ from drrun.spi import (
 from drrun_steps.service import kubelet, own, pods
 from drrun_steps.service.certificates import STALE, ServiceStale
 from drrun_steps.service.dead_end import ServiceDeadEnd
-from drrun_steps.service.facts import ServiceHeld, ServiceInstance, ServiceReady, ServiceState
+from drrun_steps.service.facts import (
+    ServiceHeld,
+    ServiceInstance,
+    ServiceReady,
+    ServiceState,
+    ServiceSteady,
+)
 from drrun_steps.service.questions import WAIT_FOR_OTHERS, readiness
 from drrun_steps.service.units import hold_file, unit
 
@@ -352,9 +358,9 @@ def start_again(host: Host, service: str, name: str, within: str) -> None:
 
 
 def expect_ready(host: Host, service: str, within: str) -> None:
-    """Expect what an undo started to be ready, as it was; who waits for others is not waited for now."""
+    """Expect what an undo started to be up, as it was; who waits for others is asked when they are back."""
     host.expect(
-        ServiceReady(service),
+        ServiceSteady(service),
         must=True,
         because=f"{service} was running before",
         hint=f"see `journalctl -u {unit(service)}` on {host.name}, or the container's log",

@@ -69,7 +69,7 @@ def test_what_waits_for_others_is_asked_again_when_they_are_back(bench: Make) ->
     assert made.drive().exit_code == 8
     found = "h1: world.value(key_=scheduler-probe) is no, must be yes: scheduler was ready before"
     assert said(made, "scheduler@h1") == [
-        ("undone", f"put back, not proved yet: {found}"),
+        ("undone", f"put back, to be proved: {found}"),
         ("undone", "proved"),
     ]
     assert said(made, "server@h1") == [("undone", "")]

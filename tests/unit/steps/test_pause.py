@@ -6,16 +6,17 @@ import pytest
 
 from drrun.spi import Done, DoneChange, Refused, Reply, StepFailed
 from drrun.testing import FakeGroup, FakeHost
-from drrun_steps.service.facts import ServiceHeld, ServiceReady, ServiceState
+from drrun_steps.service.facts import ServiceHeld, ServiceReady, ServiceState, ServiceSteady
 from drrun_steps.service.pause import Pause, Resume
 
 STATE, HELD, READY = ServiceState("puppet"), ServiceHeld("puppet"), ServiceReady("puppet")
+STEADY = ServiceSteady("puppet")
 
 
 def _group(cp1: str = "running", git: str = "missing", *, held: bool = False) -> FakeGroup:
     """Two hosts and what each says of puppet."""
     hosts = [
-        FakeHost(name, {STATE: state, HELD: held and state != "missing", READY: True})
+        FakeHost(name, {STATE: state, HELD: held and state != "missing", READY: True, STEADY: True})
         for name, state in (("cp1", cp1), ("git", git))
     ]
     return FakeGroup(hosts)
