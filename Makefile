@@ -27,7 +27,7 @@ export DRRUN_SEED := $(or $(SEED),$(shell git rev-parse HEAD 2>/dev/null))
 endif
 WRITE := $(if $(SAMPLE),,1)
 
-.PHONY: help setup programs test test-unit test-fire test-sshd test-lab test-faults test-crash test-chaos test-recoveries test-field lint demo bench docs clean test-mutants truth
+.PHONY: help setup programs test test-unit test-fire test-sshd test-lab test-faults test-crash test-chaos test-recoveries test-field test-undo lint demo bench docs clean test-mutants truth
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -125,6 +125,16 @@ test-field: setup programs ## Clusters as people have them, every case by number
 else
 test-field: setup
 	@echo "skipped: tests/field boots real hosts with systemd-nspawn, which needs root"
+endif
+
+# Every change in front of the point of no return failed on its host, and undone; the last line counts.
+ifdef ROOT
+test-undo: setup programs ## Fail a restore at every change and undo it, on real hosts (root, long)
+	@$(BIN)/drrun lab build
+	@$(PYTEST) -q -s tests/undo
+else
+test-undo: setup
+	@echo "skipped: tests/undo boots real hosts with systemd-nspawn, which needs root"
 endif
 
 test-chaos: setup ## Kill launchers, supervisors and commands at random, 200 times a shell (some minutes)

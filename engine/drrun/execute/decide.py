@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from drrun.journal.state import RunState, Status
 from drrun.plan.plan import PlanStep
-from drrun.values import Effect, StepId, UnitId
+from drrun.values import Effect, HostName, StepId, UnitId
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,14 @@ class Start:
 @dataclass(frozen=True, slots=True)
 class Undo:
     """Undo a unit. An undo that was cut keeps its attempt; one that failed makes a new one."""
+
+    unit: UnitId
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prove:
+    """Ask again what a unit's undo could not prove: everything else is undone."""
 
     unit: UnitId
     attempt: int
@@ -49,7 +57,7 @@ class Finish:
     why: str = ""
 
 
-Command: TypeAlias = Start | Undo | TurnBack | Finish
+Command: TypeAlias = Start | Undo | Prove | TurnBack | Finish
 
 ENDS: Mapping[Status, tuple[str, int]] = {
     Status.UNDO_FAILED: ("undo-failed", 9),
@@ -162,16 +170,18 @@ def _always(state: RunState) -> list[Command]:
 
 
 def _undo(state: RunState, in_flight: Collection[UnitId], *, stopping: bool) -> list[Command]:
-    """What really ran, the last that began first, a step at a time: a group act (hazard H7).
+    """What really ran, back to front, a step at a time: a group act (hazard H7).
 
     A service that does not come back keeps nothing else away: what stands by itself is put back all the same.
+    What could not be proved on the way is asked again at the end.
     """
     if in_flight or stopping:
         return []
-    if not any(_halts(state, unit) for unit in state.undo_failures):
-        for step in reversed(state.changed):
-            if not state.plan.step_of[step].always and (due := _undo_step(state, step)):
-                return due
+    if due := _undo_next(state):
+        return due
+    owed = [Prove(u, r.undo_attempt) for u, r in state.units.items() if r.unproved]
+    if owed:
+        return list(owed)
     if state.undo_failures:
         return _always(state) or [_stuck(state)]
     left = f"undone, but left as it is: {', '.join(state.left)}"
@@ -180,15 +190,35 @@ def _undo(state: RunState, in_flight: Collection[UnitId], *, stopping: bool) -> 
     ]
 
 
-def _halts(state: RunState, unit: UnitId) -> bool:
-    """Whether an undo that failed lets no other begin: of what destroys, of a group, of hosts that take turns.
+def _undo_next(state: RunState) -> list[Command]:
+    """The next step's undo. Of steps that ran side by side the one that is listed first goes first.
 
-    So does one of which nobody knows what became of it.
+    So a runbook that stops servers, and beside them who needs them, has the servers back first.
     """
-    step = _step(state, unit)
-    turns = step.keep is not None or _serial(state, step.id)
-    apart = step.kind == "host" and step.effect is Effect.CHANGE and not turns
-    return state.units[unit].undo_open or not apart
+    due = {
+        step.id: units
+        for step in state.plan.steps
+        if step.id in state.changed and not step.always and (units := _undo_step(state, step.id))
+    }
+    rested_on = {need for step in due for need in state.plan.rests_on[step]}
+    return next((units for step, units in due.items() if step not in rested_on), [])
+
+
+def _untouchable(state: RunState) -> Collection[HostName]:
+    """Hosts on which no undo may begin, because one that failed there may be what it rests on.
+
+    All of them behind one that destroys, one whose hosts take turns, and one of which nobody knows what became of
+    it. Behind a group's, its own hosts. Behind any other, none: it is one service on one host.
+    """
+    found: set[HostName] = set()
+    for unit in state.undo_failures:
+        step = _step(state, unit)
+        turns = step.keep is not None or _serial(state, step.id)
+        if state.units[unit].undo_open or turns or step.effect is not Effect.CHANGE:
+            return state.plan.targets
+        if step.kind == "group":
+            found.update(state.plan.unit_of[unit].hosts)
+    return found
 
 
 def _serial(state: RunState, step: StepId) -> bool:
@@ -198,20 +228,29 @@ def _serial(state: RunState, step: StepId) -> bool:
 def _undo_step(state: RunState, step: StepId) -> list[Command]:
     """The units of a step that are to be undone now; of a serial step, its last one."""
     due: list[Command] = []
+    untouchable = _untouchable(state) if state.undo_failures else ()
     for unit in state.plan.units_of[step]:
         record = state.units[unit.id]
-        failed = unit.id in state.undo_failures
-        if record.changes and record.status is not Status.UNDONE and not failed:
+        if _to_undo(state, unit.id) and not any(host in untouchable for host in unit.hosts):
             cut = record.status is Status.UNDOING or record.undo_open
             due.append(Undo(unit.id, record.undo_attempt + (0 if cut else 1)))
     return due[-1:] if _serial(state, step) else due
 
 
+def _to_undo(state: RunState, unit: UnitId) -> bool:
+    record = state.units[unit]
+    done = record.status is Status.UNDONE or unit in state.undo_failures
+    return bool(record.changes) and not done
+
+
 def _stuck(state: RunState) -> Finish:
-    """An undo that failed, or waits for somebody to say what became of a change."""
+    """An undo that failed, or waits for somebody to say what became of a change; and what it kept away."""
     failed = [u for u in state.undo_failures if not state.units[u].undo_open]
     status, code = ("undo-failed", 9) if failed else ("waiting", 6)
     told = [f"{unit}: {state.units[unit].why}" for unit in failed or list(state.undo_failures)[:1]]
+    kept = [u for u in state.units if _to_undo(state, u) and not _step(state, u).always]
+    if kept:
+        told.append(f"not begun because of that: {', '.join(kept)}")
     return Finish(status, code, "; ".join(told))
 
 

@@ -14,8 +14,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 from drrun.errors import ConnectError, DrrunError, Refused, StoreError, Waiting
+from drrun.execute.backward import Backward
 from drrun.execute.changing import Changer
-from drrun.execute.decide import Command, Finish, Start, TurnBack, Undo, decide
+from drrun.execute.decide import Command, Finish, Prove, Start, TurnBack, Undo, decide
 from drrun.execute.follow import Detached, as_error
 from drrun.execute.gate import Gate
 from drrun.execute.hosts import Hosts
@@ -37,7 +38,7 @@ from drrun.journal.state import Status
 from drrun.plan.plan import PlanStep, Unit
 from drrun.plan.window import Window, refusal
 from drrun.ports import Chance, Clock, Prompt
-from drrun.spi import Done, DoneChange, Outputs
+from drrun.spi import Outputs
 from drrun.values import Effect, Json, Outcome, StepId, UnitId
 
 GOOD = frozenset({Outcome.CHANGED, Outcome.ALREADY, Outcome.SKIPPED})
@@ -76,6 +77,14 @@ class Driver:
         self._keeper = Keeper(
             self.hosts, self.catalog.make_fact, self.clock, self.stop, self.recorder.record
         )
+
+    @property
+    def _means(self) -> Means:
+        return Means(self.hosts, self.recorder, self.clock, self.prompt, self.stop)
+
+    @property
+    def _back(self) -> Backward:
+        return Backward(self._means, self.catalog, self._stage, self._ending, self._record_end)
 
     def drive(self) -> Finish:
         """Go on until nothing is due. Raises StoreError when the journal cannot be written."""
@@ -150,7 +159,9 @@ class Driver:
                 in_flight[unit] = pool.submit(self._guarded, self._run, unit, attempt, delay)
             case Undo(unit=unit, attempt=attempt):
                 self.recorder.record(UnitStarted(unit=unit, attempt=attempt, undo=True))
-                in_flight[unit] = pool.submit(self._guarded, self._undo, unit, attempt, 0.0)
+                in_flight[unit] = pool.submit(self._guarded, self._back.undo, unit, attempt, 0.0)
+            case Prove(unit=unit, attempt=attempt):
+                in_flight[unit] = pool.submit(self._guarded, self._back.prove, unit, attempt, 0.0)
             case TurnBack(why=why):
                 self.recorder.record(UndoStarted(why=why), durable=True)
             case Finish():
@@ -272,8 +283,8 @@ class Driver:
 
     def _stage(self, unit: Unit, attempt: int, *, undo: bool) -> tuple[LiveSession, Performance]:
         state = self.recorder.state
-        means = Means(self.hosts, self.recorder, self.clock, self.prompt, self.stop)
         step = state.plan.step_of[unit.step]
+        means = self._means
         changer = Changer(means, unit, step, attempt, undo)
         if step.timeout is not None:
             changer.ends = self.clock.monotonic() + step.timeout
@@ -321,45 +332,6 @@ class Driver:
         elif isinstance(known, Waiting):
             outcome = Outcome.UNKNOWN
         return outcome, known.message, known.hint
-
-    # --- backward ----------------------------------------------------------------------------
-
-    def _undo(self, unit_id: UnitId, attempt: int, delay: float) -> None:
-        del delay
-        state, began = self.recorder.state, self.clock.monotonic()
-        unit = state.plan.unit_of[unit_id]
-        session, stage = self._stage(unit, attempt, undo=True)
-        record = state.units[unit_id]
-        done = Done(
-            tuple(DoneChange(c.name, c.host, c.before) for c in record.changes), record.outputs
-        )
-        if unit.host in state.fenced:
-            self._leave(unit_id, attempt, f"{unit.host} is fenced: left as it is")
-            return
-        outcome, why, hint = Outcome.UNDONE, "", ""
-        forward = Past(unit_id, self.recorder.entries(unit_id, record.attempt, undo=False))
-        try:
-            for change in forward.unsettled():
-                if change.intents[-1].host not in state.fenced:
-                    session.changer.settle(change)
-            if not stage.undo(done):
-                outcome, why = Outcome.SKIPPED, f"{stage.step.uses} cannot be undone: left as it is"
-        except (StoreError, Detached):
-            raise
-        except Exception as error:  # noqa: BLE001 - the boundary, as above
-            outcome, why, hint = self._ending(unit_id, error)
-            if outcome is not Outcome.UNKNOWN:
-                outcome = Outcome.FAILED
-        ended = UnitFinished(
-            unit=unit_id, attempt=attempt, outcome=outcome, why=why, hint=hint, undo=True
-        )
-        self._record_end(ended, began)
-
-    def _leave(self, unit: UnitId, attempt: int, why: str) -> None:
-        ended = UnitFinished(
-            unit=unit, attempt=attempt, outcome=Outcome.SKIPPED, why=why, undo=True
-        )
-        self.recorder.record(ended, durable=True)
 
     # --- the end -----------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from drrun.errors import NotKnownError, Refused
 from drrun.execute.asking import short
 from drrun.execute.copying import FileSum, Incoming, sha256_of
 from drrun.execute.touching import Place, marks, places
-from drrun.execute.view import Change, Copy, decoded
+from drrun.execute.view import Change, Copy, Owed, decoded
 from drrun.plan.plan import Unit
 from drrun.spi import Fact, Predicate
 from drrun.values import ANYTHING, Digest, Grade, HostName, Json, NotKnown
@@ -248,6 +248,11 @@ class DrySession:
 
     def measure(self, name: str, value: float) -> None:
         """Figures are taken in a run."""
+
+    def expect(self, host: HostName, owed: Owed, *, within: float) -> None:
+        """An undo is not forecast."""
+        del within
+        self.unchecked(f"{owed.fact.key} on {host} must be {owed.must}")
 
     def unchecked(self, what: str) -> None:
         """Keep what a run will check."""

@@ -14,9 +14,10 @@ from drrun.execute.asking import ask_each, ask_facts, short, until
 from drrun.execute.changing import Changer
 from drrun.execute.copying import FileSum, Incoming, receive, send, sha256_of
 from drrun.execute.means import Means
+from drrun.execute.owed import missing, written
 from drrun.execute.past import Past, PastChange
 from drrun.execute.printed import reply_of
-from drrun.execute.view import Change, Copy, decoded, encoded
+from drrun.execute.view import Change, Copy, Owed, decoded, encoded
 from drrun.journal.events import Answered, Measured, Noted
 from drrun.ports import Question
 from drrun.spi import Fact, Predicate, argv
@@ -36,6 +37,8 @@ class LiveSession:
     fenced: frozenset[HostName] = frozenset()
     """Hosts that were fenced since the plan was made: nobody asks them, nor waits for them."""
     changed: bool = False
+    unproved: list[Mapping[str, Json]] = field(default_factory=list)
+    """What an undo could not prove yet, as the journal holds it."""
     _left: dict[Digest, PastChange] = field(default_factory=dict)
     _ordinal: int = 0
     _names: set[tuple[HostName, str]] = field(default_factory=set)
@@ -103,6 +106,21 @@ class LiveSession:
             f"{host}: {short(fact.key)} is {short(answer)}, must be {must.text}{waited}: {because}",
             hint=hint,
         )
+
+    def expect(self, host: HostName, owed: Owed, *, within: float) -> None:
+        """Wait for it; what is not so yet is kept, and asked again when all is undone."""
+        if not self.changer.undo:
+            raise AssertionError(f"{self.changer.unit.id} expects {owed.fact.key} in no undo")
+
+        def ask() -> dict[str, Json]:
+            if not within:
+                return {"found": f"{host}: {short(owed.fact.key)} is asked when all is back"}
+            return {"found": missing(self.means, host, owed, within=self.changer.within(within))}
+
+        asked = [host, owed.fact.key, encoded(owed.fact, owed.must)]
+        found = self._answer("expect", owed.fact.key, asked, ask)["found"]
+        if found:
+            self.unproved.append(written(host, owed, str(found)))
 
     def choose(
         self,

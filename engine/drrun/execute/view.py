@@ -54,6 +54,16 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Owed:
+    """What an undo must bring about, and that others may have to be back for."""
+
+    fact: Fact[Any]
+    must: Any
+    because: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Copy:
     """A file of the controller that a step wants on a host."""
 
@@ -98,6 +108,10 @@ class Session(Protocol):
         hopeless: Fact[str] | None = None,
     ) -> Any:
         """The fact's answer, which must pass."""
+        ...
+
+    def expect(self, host: HostName, owed: Owed, *, within: float) -> None:
+        """In an undo: what must be so again, now or when all is undone."""
         ...
 
     def change(self, host: HostName, change: Change) -> Any:
@@ -195,6 +209,13 @@ class HostView:
             hopeless=hopeless,
         )
         return answer
+
+    def expect(
+        self, fact: Fact[T], must: T, *, because: str, hint: str = "", within: str = ""
+    ) -> None:
+        """See `drrun.spi.Host.expect`."""
+        owed = Owed(fact, must, because, hint)
+        self._session.expect(self.name, owed, within=seconds(within) if within else 0.0)
 
     def change(
         self,

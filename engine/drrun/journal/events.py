@@ -227,7 +227,11 @@ class Measured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitFinished:
-    """A unit's attempt ended. `unreached`: not the step failed, a host could not be reached."""
+    """A unit's attempt ended. `unreached`: not the step failed, a host could not be reached.
+
+    `unproved`: of an undo, what it could not prove yet. Each has `host`, `fact` and `args`, `must`, `because`,
+    `hint` and `found`; it is asked again at the end, which the unit's next such event tells.
+    """
 
     type: ClassVar[str] = "unit.finished"
     unit: UnitId
@@ -239,6 +243,7 @@ class UnitFinished:
     undo: bool = False
     seconds: float = 0.0
     unreached: bool = False
+    unproved: tuple[Mapping[str, Json], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -363,8 +368,9 @@ def revive(kind: str, fields: Mapping[str, Json]) -> Event:
     values = {name: value for name, value in fields.items() if name in known}
     if "outcome" in values:
         values["outcome"] = Outcome(str(values["outcome"]))
-    if "argv" in values and isinstance(values["argv"], list):
-        values["argv"] = tuple(values["argv"])
+    for name in ("argv", "unproved"):
+        if isinstance(listed := values.get(name), list):
+            values[name] = tuple(listed)
     try:
         return maker(**values)  # type: ignore[arg-type]
     except TypeError as error:

@@ -66,9 +66,11 @@ TRANSITIONS: Mapping[tuple[Status, str], frozenset[Status]] = {
     (Status.UNDOING, "undo.started"): frozenset({Status.UNDOING}),
     (Status.UNDO_FAILED, "undo.started"): frozenset({Status.UNDOING}),
     (Status.UNDOING, "undo.finished"): frozenset({Status.UNDONE, Status.UNDO_FAILED}),
+    (Status.UNDONE, "undo.finished"): frozenset({Status.UNDONE, Status.UNDO_FAILED}),
 }
 """(status, what happens) -> what may follow. `undo.started/finished` are unit events of an undo.
 
+What is undone ends once more where its undo left something to be proved at the end.
 What is done starts again only where its step is `always`: once more, after a resume.
 """
 
@@ -94,6 +96,8 @@ class UnitRecord:
     undo_attempt: int = 0
     undo_open: bool = False
     """Whether its undo waits for somebody to say what became of a change."""
+    unproved: tuple[Mapping[str, Json], ...] = ()
+    """What its undo could not prove yet; asked again when all is undone."""
     unreached: bool = False
     """Whether it failed because a host could not be reached."""
     released: bool = False
@@ -298,6 +302,7 @@ class RunState:
         record.why, record.hint = event.why, event.hint
         if event.undo:
             good = event.outcome in {Outcome.UNDONE, Outcome.SKIPPED}
+            record.unproved = tuple(event.unproved) if good else ()
             self._move(event.unit, "undo.finished", Status.UNDONE if good else Status.UNDO_FAILED)
             if not good:
                 self.undo_failures[event.unit] = None

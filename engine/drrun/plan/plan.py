@@ -200,6 +200,19 @@ class Plan:
             found[unit.step].append(unit)
         return {step: tuple(units) for step, units in found.items()}
 
+    @cached_property
+    def rests_on(self) -> Mapping[StepId, frozenset[StepId]]:
+        """Each step -> all those that must have ended before it, the needs of needs as well."""
+        found: dict[StepId, frozenset[StepId]] = {}
+
+        def of(step: StepId) -> frozenset[StepId]:
+            if step not in found:
+                needs = {need.step for unit in self.units_of[step] for need in unit.needs} - {step}
+                found[step] = frozenset(needs).union(*(of(need) for need in needs))
+            return found[step]
+
+        return {step.id: of(step.id) for step in self.steps}
+
     @property
     def changes_anything(self) -> bool:
         """False for a run that only reads: it takes no locks."""

@@ -70,10 +70,10 @@ class Done:
         """Whether the change `name` was sent (on `host`)."""
         return any(c.name == name and host in (None, c.host) for c in self.changes)
 
-    def before(self, fact: Fact[T]) -> T | None:
-        """What `fact` was before the first change that set it; None when not recorded."""
+    def before(self, fact: Fact[T], host: str | None = None) -> T | None:
+        """What `fact` was (on `host`) before the first change that set it; None when not recorded."""
         for change in self.changes:
-            if fact.key in change.before:
+            if host in (None, change.host) and fact.key in change.before:
                 answer: T = fact.answers.validate_python(change.before[fact.key])
                 return answer
         return None
@@ -125,6 +125,16 @@ class Host(Telling, Where, Protocol):
 
         Refused where nothing was changed by this unit yet, StepFailed after a change, and at once when
         `hopeless` says why. In a dry-run, what is not yet known is noted as "checked at run".
+        """
+        ...
+
+    def expect(
+        self, fact: Fact[T], must: T, *, because: str, hint: str = "", within: str = ""
+    ) -> None:
+        """In an undo: what must be so again, waited for up to `within`. It never raises for an answer.
+
+        What is not so yet, or cannot be asked, keeps nothing else away: it is asked once more when all is
+        undone, and what is not so then is told as not back (exit 9). Without `within` it is asked only then.
         """
         ...
 

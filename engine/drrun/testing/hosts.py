@@ -75,6 +75,7 @@ class FakeHost:
         self.notes: list[str] = []
         self.measures: dict[str, float] = {}
         self.copied: list[tuple[str, str]] = []
+        self.unproved: list[str] = []
 
     @property
     def change_names(self) -> list[str]:
@@ -113,6 +114,21 @@ class FakeHost:
                 f"{self.name}: {fact.key} is {answer!r}, must be {wanted}: {because}", hint=hint
             )
         return answer
+
+    def expect(
+        self, fact: Fact[T], must: T, *, because: str, hint: str = "", within: str = ""
+    ) -> None:
+        """The scripted answer; what is not so, or cannot be asked, is in `unproved`."""
+        del hint, within
+        try:
+            found = self._answer(fact)
+        except StepFailed as error:
+            self.unproved.append(error.message)
+            return
+        if found != must:
+            self.unproved.append(
+                f"{self.name}: {fact.key} is {found!r}, must be {must!r}: {because}"
+            )
 
     def change(
         self,

@@ -11,7 +11,7 @@ from drrun_steps.kube.facts import KubeReady
 from drrun_steps.service.dead_end import ServiceDeadEnd
 from drrun_steps.service.facts import ServiceInstance, ServiceReady, ServiceState
 from drrun_steps.service.flags import ServiceFlag, put_back, set_flag
-from drrun_steps.service.steps import proved_ready, restart
+from drrun_steps.service.steps import expect_ready, restart
 from drrun_steps.service.units import unit
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -100,4 +100,4 @@ class EtcdServers(HostStep):
             host.change("put-back", put_back(flag, host.run), sets={flag: done.before(flag)})
         if done.did("restart", host.name):
             self._restart(host, "restart-back", ready=False)
-            proved_ready(host, self.service, self.within)
+            expect_ready(host, self.service, self.within)

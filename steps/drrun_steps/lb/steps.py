@@ -28,6 +28,7 @@ from drrun.spi import (
     sh,
     step_done,
 )
+from drrun_steps.apart import Apart
 from drrun_steps.fields import Listed
 from drrun_steps.kube.facts import KubeReady
 from drrun_steps.lb.facts import BALANCER, LbAdmitted, LbDrained, LbServers, Server
@@ -110,25 +111,30 @@ class Drain(_Balancer):
         return {"out_before": out_before}
 
     def undo(self, group: Group, done: Done) -> None:
-        """Let in whom this step took out, and nobody else."""
+        """Let in whom this step took out, and nobody else; one balancer that fails keeps no other away."""
+        apart = Apart()
         for host in group.hosts:
-            if not done.did("drain", host.name):
-                continue
-            before = done.before(self._listed()) or ()
-            mine = " ".join(one.name for one in before if not one.out)
-            host.change(
-                "admit",
-                self._sh(
-                    "let them in again",
-                    ADMIT,
-                    SERVERS=mine,
-                    ADDRESSES="",
-                    NAMES="",
-                    BUT="",
-                ),
-                sets={self._drained(): False},
-                touches=(BALANCER,),
-            )
+            if done.did("drain", host.name):
+                with apart.each():
+                    self._let_in(host, done)
+        apart.told()
+
+    def _let_in(self, host: Host, done: Done) -> None:
+        before = done.before(self._listed(), host.name) or ()
+        mine = " ".join(one.name for one in before if not one.out)
+        host.change(
+            "admit",
+            self._sh(
+                "let them in again",
+                ADMIT,
+                SERVERS=mine,
+                ADDRESSES="",
+                NAMES="",
+                BUT="",
+            ),
+            sets={self._drained(): False},
+            touches=(BALANCER,),
+        )
 
 
 def _refuse_unlisted(
@@ -222,7 +228,10 @@ class Admit(_Balancer):
             )
 
     def undo(self, group: Group, done: Done) -> None:
-        """Before the API servers go back, clients must be out."""
+        """Before the API servers go back, clients must be out: of every balancer that can be told."""
+        apart = Apart()
         for host in group.hosts:
             if done.did("admit", host.name):
-                self._drain(host, "drain-again")
+                with apart.each():
+                    self._drain(host, "drain-again")
+        apart.told()

@@ -9,6 +9,7 @@ from drrun_steps.service.facts import (
     ServiceInstance,
     ServiceReady,
     ServiceState,
+    ServiceSteady,
 )
 from drrun_steps.service.flags import ServiceFlag
 from drrun_steps.service.pause import Pause, Resume
@@ -18,6 +19,7 @@ STEPS: tuple[type[Step], ...] = (Stop, Start, Restart, State, Pause, Resume)
 FACTS: tuple[type[Fact[Any]], ...] = (
     ServiceState,
     ServiceReady,
+    ServiceSteady,
     ServiceHeld,
     ServiceInstance,
     ServiceFlag,

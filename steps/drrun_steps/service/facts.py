@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 
 from drrun.spi import Command, Fact, Reply, sh
 from drrun_steps.service import pods
-from drrun_steps.service.units import HELD, SHOW, hold_file, properties
+from drrun_steps.service.units import HELD, SHOW, STEADY, hold_file, properties
 
 Running = Literal["running", "stopped", "missing"]
 
@@ -59,6 +59,32 @@ class ServiceReady(Fact[bool]):
     def parse(self, reply: Reply) -> bool:
         """Raises ValueError when systemd does not answer."""
         return properties(reply).get("ActiveState") == "active"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSteady(Fact[bool]):
+    """Whether the service has come up, and stays up: what an undo proves of what it started.
+
+    systemd calls a unit `active` that says nothing of itself (Type=simple) as soon as it was started: one that
+    dies at once and is started again and again is `active` for moments. Such a one must live on for some seconds.
+    Source: systemd.service(5), Type=.
+    """
+
+    name: ClassVar[str] = "service.steady"
+    service: str
+
+    def about(self) -> tuple[str, ...]:
+        """The service on this host, and what may bring up one that waits for its peers."""
+        return (f"service:{self.service}", f"@up:{self.service}")
+
+    def ask(self) -> Command:
+        """The unit's properties, twice where systemd alone says that it is up."""
+        return sh(STEADY, **pods.named(self.service))
+
+    def parse(self, reply: Reply) -> bool:
+        """Raises ValueError when systemd does not answer."""
+        seen = properties(reply)
+        return seen.get("ActiveState") == "active" and seen.get("life") != "another"
 
 
 @dataclass(frozen=True, slots=True)

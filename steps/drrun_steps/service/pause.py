@@ -9,7 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from drrun.spi import Done, Duration, Effect, Group, GroupStep, Host, Outputs, Refused, Repeat
+from drrun.spi import (
+    Done,
+    Duration,
+    Effect,
+    Group,
+    GroupStep,
+    Host,
+    Outputs,
+    Refused,
+    Repeat,
+)
+from drrun_steps.apart import Apart
 from drrun_steps.fields import OUTSIDERS, Listed
 from drrun_steps.service.facts import ServiceHeld, ServiceState
 from drrun_steps.service.steps import hold, lift, start_again, start_unit, stop_unit
@@ -85,13 +96,17 @@ class Pause(GroupStep):
         return True
 
     def undo(self, group: Group, done: Done) -> None:
-        """Lift what was held, start what was stopped."""
+        """Lift what was held, start what was stopped; one that does not come back keeps no other away."""
+        apart = Apart()
         for host in group.hosts:
             for name in self.services:
                 if done.did(f"hold-{name}", host.name):
-                    _lift(host, name)
+                    with apart.each():
+                        _lift(host, name)
                 if done.did(f"stop-{name}", host.name):
-                    start_again(host, name, f"start-{name}", "60s")
+                    with apart.each():
+                        start_again(host, name, f"start-{name}", "60s")
+        apart.told()
 
 
 class Resume(GroupStep):
@@ -115,12 +130,18 @@ class Resume(GroupStep):
                 start_unit(host, name, f"start-{name}", self.within)
 
     def undo(self, group: Group, done: Done) -> None:
-        """Hold and stop again."""
+        """Hold and stop again; one that does not stop keeps no other running."""
+        apart = Apart()
         for host, name in self._each(group):
             if done.did(f"lift-{name}", host.name):
-                host.change(f"hold-{name}", hold(name, host.run), sets={ServiceHeld(name): True})
+                with apart.each():
+                    host.change(
+                        f"hold-{name}", hold(name, host.run), sets={ServiceHeld(name): True}
+                    )
             if done.did(f"start-{name}", host.name):
-                stop_unit(host, name, 30.0, f"stop-{name}")
+                with apart.each():
+                    stop_unit(host, name, 30.0, f"stop-{name}")
+        apart.told()
 
     def _each(self, group: Group) -> Iterator[tuple[Host, str]]:
         for host in group.hosts:

@@ -23,14 +23,19 @@ from drrun.spi import (
     Question,
     Refused,
     Repeat,
-    StepFailed,
     Where,
     sh,
 )
 from drrun_steps.service import kubelet, own, pods
 from drrun_steps.service.certificates import STALE, ServiceStale
 from drrun_steps.service.dead_end import ServiceDeadEnd
-from drrun_steps.service.facts import ServiceHeld, ServiceInstance, ServiceReady, ServiceState
+from drrun_steps.service.facts import (
+    ServiceHeld,
+    ServiceInstance,
+    ServiceReady,
+    ServiceState,
+    ServiceSteady,
+)
 from drrun_steps.service.questions import WAIT_FOR_OTHERS, readiness
 from drrun_steps.service.units import hold_file, unit
 
@@ -335,10 +340,10 @@ def start_unit(host: Host, service: str, name: str, within: str) -> None:
 
 
 def start_again(host: Host, service: str, name: str, within: str) -> None:
-    """Start what an undo brings back. It runs when this is done; readiness is waited for, and never insisted on.
+    """Start what an undo brings back: it runs when this is done, and is expected to become ready.
 
     An undo needs nothing of what failed: a readiness that cannot be asked, or that waits for others that the
-    undo brings back later, keeps nobody away. What could not be proved is told.
+    undo brings back later, keeps nobody away. It is asked again when all is undone.
     """
     host.change(
         name,
@@ -349,23 +354,18 @@ def start_again(host: Host, service: str, name: str, within: str) -> None:
         within=within,
         hopeless=ServiceDeadEnd(service),
     )
-    proved_ready(host, service, within)
+    expect_ready(host, service, within)
 
 
-def proved_ready(host: Host, service: str, within: str) -> None:
-    """Wait until what an undo started is ready; where it does not say so, tell it and go on."""
-    try:
-        host.require(
-            ServiceReady(service),
-            True,
-            because=f"{service} was running before",
-            within="" if service in WAIT_FOR_OTHERS else within,
-        )
-    except StepFailed:
-        host.note(
-            f"{host.name}: {unit(service)} was started, and does not say yet that it is ready: look at it when the "
-            "others are back"
-        )
+def expect_ready(host: Host, service: str, within: str) -> None:
+    """Expect what an undo started to be up, as it was; who waits for others is asked when they are back."""
+    host.expect(
+        ServiceSteady(service),
+        must=True,
+        because=f"{service} was running before",
+        hint=f"see `journalctl -u {unit(service)}` on {host.name}, or the container's log",
+        within="" if service in WAIT_FOR_OTHERS else within,
+    )
 
 
 def stop_unit(

@@ -25,6 +25,21 @@ done
 true
 """
 )
+STEADY = (
+    pods.POD
+    + own.SHOW
+    + kubelet.SHOW
+    + """
+life() { systemctl show -p LoadState,ActiveState,SubState,MainPID,InvocationID "$UNIT"; }
+first=$(life) || exit 3
+printf '%s\\n' "$first"
+case $first in *ActiveState=active*) ;; *) exit 0 ;; esac
+case $(systemctl show -p Type "$UNIT") in *=simple | *=exec | *=forking | *=idle) ;; *) exit 0 ;; esac
+sleep 5
+[ "$(life)" = "$first" ] || echo life=another
+"""
+)
+"""`SHOW`'s first lines; where only systemd says that it is up, `life=another` when it did not stay so for 5 s."""
 HELD = (
     pods.POD
     + own.HELD

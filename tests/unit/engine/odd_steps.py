@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from drrun.spi import (
     CHANGED,
     Command,
+    Done,
     Effect,
     Fact,
     Flag,
@@ -95,6 +96,17 @@ class Both(GroupStep):
         return {"without": list(group.fenced)}
 
 
+class BothBack(Both):
+    """The same, and its undo gives the key its old value."""
+
+    uses, repeat = "odd.both-back", Repeat.SAFE
+
+    def undo(self, group: Group, done: Done) -> None:
+        """Always `old`."""
+        if done.did("set"):
+            group.hosts[0].change("unset", argv("set", self.key, "old"))
+
+
 class Await(HostStep):
     """Wait for a value that is asked for before anything is taken away."""
 
@@ -149,5 +161,32 @@ class Number(Fact[int]):
         return 7 if reply.text == "yes" else int(reply.text)
 
 
-STEPS = (Await, AwaitNumber, Do, Renew, Hang, Both)
-FACTS = ()
+class Serve(HostStep):
+    """Stop a server (its key says so); its undo starts it, and expects that its probe says yes."""
+
+    uses, effect, repeat = "odd.serve", Effect.CHANGE, Repeat.SAFE
+    server: str
+    number: Flag = False
+    """Whether its probe is a question that not every host can answer."""
+
+    def run(self, host: Host) -> None:
+        """Stop it."""
+        fact = Value(self.server)
+        host.change("stop", argv("set", self.server, "stopped"), sets={fact: "stopped"})
+
+    def undo(self, host: Host, done: Done) -> None:
+        """Start it."""
+        if not done.did("stop"):
+            return
+        fact = Value(self.server)
+        host.change("start", argv("set", self.server, "runs"), sets={fact: "runs"})
+        probe = f"{self.server}-probe"
+        why, hint = f"{self.server} was ready before", f"look at {self.server}"
+        if self.number:
+            host.expect(Number(probe), 7, because=why, hint=hint, within="5s")
+        else:
+            host.expect(Value(probe), "yes", because=why, hint=hint, within="5s")
+
+
+STEPS = (Await, AwaitNumber, Do, Renew, Hang, Both, BothBack, Serve)
+FACTS = (Number,)

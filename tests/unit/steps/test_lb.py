@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.unit.steps.recorded_answers import said
 
-from drrun.spi import Done, DoneChange, Json, Refused, StepFailed
+from drrun.spi import Done, DoneChange, Json, Refused, Reply, StepFailed
 from drrun.testing import FakeGroup, FakeHost
 from drrun_steps.kube.facts import KubeReady, Ready
 from drrun_steps.lb.facts import LbAdmitted, LbDrained, LbServers, Server
@@ -122,6 +122,29 @@ def test_undo_lets_in_whom_the_drain_took_out_and_nobody_else() -> None:
     assert (env["SERVERS"], env["ADDRESSES"], env["NAMES"]) == ("api/cp1", "", "")
     Drain().undo(untouched := group(*UP), Done((), {}))
     assert untouched["lb"].changes == []
+
+
+def test_each_balancer_gets_back_what_it_had_and_one_that_fails_keeps_no_other_away() -> None:
+    """Two balancers, of which each had another server out; the first one does not answer."""
+    first, second = (FakeHost(name, layout="none") for name in ("lb1", "lb2"))
+    first.replies["admit"] = Reply(7, b"", b"no socket\n")
+    both = FakeGroup([first, second])
+
+    def had(name: str, out: str) -> DoneChange:
+        servers: Json = [
+            {
+                "name": f"api/{cp}",
+                "address": ONE,
+                "state": "MAINT" if cp == out else "UP",
+                "connections": 0,
+            }
+            for cp in ("cp1", "cp2")
+        ]
+        return DoneChange("drain", name, {LbServers().key: servers})
+
+    with pytest.raises(StepFailed, match="lb1: admit ended with 7: no socket"):
+        Drain().undo(both, Done((had("lb1", "cp1"), had("lb2", "cp2")), {}))
+    assert dict(second.changes[0].command.env)["SERVERS"] == "api/cp1"
 
 
 def test_admitted_is_proved_through_the_balancer() -> None:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from drrun.spi import Done, DoneChange, Refused
+from drrun.spi import Done, DoneChange, Refused, Reply, StepFailed
 from drrun.testing import FakeGroup, FakeHost
-from drrun_steps.service.facts import ServiceHeld, ServiceReady, ServiceState
+from drrun_steps.service.facts import ServiceHeld, ServiceReady, ServiceState, ServiceSteady
 from drrun_steps.service.pause import Pause, Resume
 
 STATE, HELD, READY = ServiceState("puppet"), ServiceHeld("puppet"), ServiceReady("puppet")
+STEADY = ServiceSteady("puppet")
 
 
 def _group(cp1: str = "running", git: str = "missing", *, held: bool = False) -> FakeGroup:
     """Two hosts and what each says of puppet."""
     hosts = [
-        FakeHost(name, {STATE: state, HELD: held and state != "missing", READY: True})
+        FakeHost(name, {STATE: state, HELD: held and state != "missing", READY: True, STEADY: True})
         for name, state in (("cp1", cp1), ("git", git))
     ]
     return FakeGroup(hosts)
@@ -82,6 +83,20 @@ def test_the_undo_lets_go_on_what_the_step_paused_and_nothing_else() -> None:
     assert group["cp1"].change_names == ["start-puppet"]
     both = Done((DoneChange("hold-puppet", "git", {}), DoneChange("stop-puppet", "git", {})), {})
     _pause("puppet").undo(group, both)
+    assert group["git"].change_names == ["lift-puppet", "start-puppet"]
+
+
+def test_one_that_does_not_come_back_keeps_no_other_paused() -> None:
+    """Every unit of every host is let go on; the one that is not is named."""
+    group = _group("stopped", held=True)
+    changes = [
+        DoneChange(f"{verb}-puppet", host.name, {})
+        for host in group.hosts
+        for verb in ("hold", "stop")
+    ]
+    group["cp1"].replies["start-puppet"] = Reply(1, b"", b"no such program\n")
+    with pytest.raises(StepFailed, match=r"^cp1: start-puppet ended with 1: no such program$"):
+        _pause("puppet").undo(group, Done(tuple(changes), {}))
     assert group["git"].change_names == ["lift-puppet", "start-puppet"]
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+from pathlib import Path
+
 import pytest
 from tests.unit.steps.recorded_answers import recorded, said
 
-from drrun.spi import Done, DoneChange, Refused, StepFailed
+from drrun.spi import Done, DoneChange, Refused, Reply, StepFailed
 from drrun.testing import FakeHost
 from drrun_steps.service.dead_end import ServiceDeadEnd
 from drrun_steps.service.facts import (
@@ -13,10 +17,12 @@ from drrun_steps.service.facts import (
     ServiceInstance,
     ServiceReady,
     ServiceState,
+    ServiceSteady,
 )
 from drrun_steps.service.steps import Restart, Start, Stop
 
 STATE, HELD, READY = ServiceState("etcd"), ServiceHeld("etcd"), ServiceReady("etcd")
+STEADY = ServiceSteady("etcd")
 
 
 def test_a_running_service_is_running_and_ready() -> None:
@@ -25,6 +31,40 @@ def test_a_running_service_is_running_and_ready() -> None:
     assert READY.parse(recorded("service-running")) is True
     instance = ServiceInstance("etcd").parse(recorded("service-running"))
     assert instance == "ca6bfc9341824160af3bbdc11fec925d"
+
+
+SYSTEMCTL = """#!/bin/sh
+case $* in
+*Type*) echo Type={kind} ;;
+*) n=$(cat {folder}/asked 2>/dev/null || echo 0); echo $((n + 1)) >{folder}/asked
+   echo LoadState=loaded; echo ActiveState={state}; echo "MainPID=$((100 + {dies} * n))" ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("unit", "found"),
+    [
+        (("simple", "active", 0), "up"),
+        (("simple", "active", 1), "not up"),
+        (("notify", "active", 1), "up"),
+        (("simple", "activating", 0), "not up"),
+        (("notify", "activating", 0), "not up"),
+    ],
+)
+def test_who_dies_at_once_and_is_started_again_is_not_up(
+    unit: tuple[str, str, int], found: str, shell: tuple[str, ...], tmp_path: Path
+) -> None:
+    """A unit of Type=simple is active between two deaths; one of Type=notify said it itself."""
+    kind, state, dies = unit
+    filled = SYSTEMCTL.format(kind=kind, state=state, dies=dies, folder=tmp_path)
+    for name, text in (("systemctl", filled), ("sleep", "#!/bin/sh\n")):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    asked = STEADY.ask().script()
+    done = subprocess.run(shell, input=asked, capture_output=True, env=path, check=False)
+    assert STEADY.parse(Reply(done.returncode, done.stdout, done.stderr)) is (found == "up")
 
 
 def test_a_unit_that_is_not_there_is_missing() -> None:
@@ -144,7 +184,7 @@ def test_undo_of_stop_starts_only_what_it_stopped() -> None:
     """A service that was down before stays down; the hold is lifted."""
     held = DoneChange("hold", "cp1", {HELD.key: False})
     stopped = DoneChange("stop", "cp1", {STATE.key: "running"})
-    host = FakeHost("cp1", {READY: True})
+    host = FakeHost("cp1", {STEADY: True})
     Stop(service="etcd").undo(host, Done((held, stopped), {}))
     assert host.change_names == ["lift", "start"]
     host = FakeHost("cp1")
@@ -156,20 +196,38 @@ def test_undo_starts_a_pod_that_was_gone_when_its_stop_was_sent() -> None:
     """The hold alone ends a static pod: its stop may be journaled with `stopped` as the state before."""
     held = DoneChange("hold", "cp1", {HELD.key: False})
     stopped = DoneChange("stop", "cp1", {STATE.key: "stopped"})
-    host = FakeHost("cp1", {READY: True})
+    host = FakeHost("cp1", {STEADY: True})
     Stop(service="etcd").undo(host, Done((held, stopped), {}))
     assert host.change_names == ["lift", "start"]
 
 
 @pytest.mark.field("1", "v2")
 def test_an_undo_goes_on_where_a_service_does_not_say_that_it_is_ready() -> None:
-    """It was started; what could not be proved is told, and nobody else is kept away by it."""
+    """It was started; what could not be proved is asked again at the end, and nobody else is kept away by it."""
     stopped = DoneChange("stop", "cp1", {STATE.key: "running"})
-    host = FakeHost("cp1", {ServiceReady("kube-scheduler"): False})
+    host = FakeHost("cp1", {ServiceSteady("kube-scheduler"): False})
     Stop(service="kube-scheduler").undo(host, Done((stopped,), {}))
     assert host.change_names == ["start"]
     assert host.changes[0].sets == {ServiceState("kube-scheduler"): "running"}
-    assert "does not say yet that it is ready" in host.notes[0]
+    assert host.unproved == [
+        "cp1: service.steady(service=kube-scheduler) is False, must be True: kube-scheduler was running before"
+    ]
+
+
+@pytest.mark.field("1")
+def test_an_undo_goes_on_where_a_readiness_cannot_be_asked() -> None:
+    """A probe that cannot be made is no reason to leave the rest stopped."""
+
+    def no_url(_host: FakeHost) -> bool:
+        raise StepFailed("cp1: service.steady(service=etcd) cannot be read: probe-port is no port")
+
+    stopped = DoneChange("stop", "cp1", {STATE.key: "running"})
+    host = FakeHost("cp1", {STEADY: no_url})
+    Stop(service="etcd").undo(host, Done((stopped,), {}))
+    assert host.change_names == ["start"]
+    assert host.unproved == [
+        "cp1: service.steady(service=etcd) cannot be read: probe-port is no port"
+    ]
 
 
 def test_start_lifts_the_hold_and_waits_until_it_is_up() -> None:
