@@ -16,8 +16,8 @@ from drrun_lab.cache import Recipe
 from drrun_lab.packages import Archive
 from drrun_lab.progress import Progress
 
-NEWEST = "newest"
-"""Whatever sid has: what members are upgraded to; no lab is made of it."""
+NEWEST = "sid"
+"""Whatever sid has: what members are upgraded to, and a line of the lab while it is a 3.5."""
 SUITES: Mapping[str, str] = {"3.5": "trixie", "3.4": "bookworm", NEWEST: "sid"}
 DEFAULT = "3.5"
 _PACKAGES = ("etcd-server", "etcd-client")
@@ -25,7 +25,7 @@ _EDITION = "1"
 
 
 def recipe(line: str) -> Recipe:
-    """The recipe of a release line, `3.5`, `3.4` or NEWEST. Raises LabError for another."""
+    """The recipe of a release line, `3.5`, `3.4` or `sid`. Raises LabError for another."""
     if line not in SUITES:
         known = ", ".join(SUITES)
         raise LabError(f"no etcd {line} for the lab", hint=f"choose one of: {known}")
@@ -33,13 +33,23 @@ def recipe(line: str) -> Recipe:
     return Recipe(name=f"etcd-{line}", text=text, room=1024**3)
 
 
+def check(line: str, version: str) -> None:
+    """Refuse a line of the lab that Debian does not have any more, with a LabError."""
+    wanted = "3.5." if line == NEWEST else f"{line}."
+    if not version.startswith(wanted):
+        raise LabError(
+            f"{SUITES[line]} has etcd {version}, and no {wanted}x",
+            hint="`--etcd 3.5` and `--etcd 3.4` are there; or bring your own: --etcd-from FOLDER",
+        )
+
+
 def build(line: str, folder: Path, progress: Progress) -> Mapping[str, str]:
     """Fill `folder` with root/usr/local/bin/etcd*; return the package versions."""
     work = folder / "work"
     progress.say(f"etcd {line}: downloading from {SUITES[line]}")
     versions = Archive(work / "apt", SUITES[line]).unpack(_PACKAGES, work / "root")
-    if line != NEWEST and not versions["etcd-server"].startswith(f"{line}."):
-        raise LabError(f"{SUITES[line]} has etcd {versions['etcd-server']}, not {line}")
+    if line != NEWEST:  # which members are upgraded to, whatever it is by now
+        check(line, versions["etcd-server"])
     out = folder / "root" / "usr" / "local" / "bin"
     out.mkdir(parents=True)
     for binary in (work / "root" / "usr" / "bin").glob("etcd*"):

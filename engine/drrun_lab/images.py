@@ -18,17 +18,17 @@ from pathlib import Path
 
 from drrun_lab.cache import Recipe
 from drrun_lab.commands import DIE_WITH_CALLER, attempt, run
-from drrun_lab.kubernetes import VERSION
+from drrun_lab.layout import LabSpec
 from drrun_lab.progress import Progress
+from drrun_lab.release import Release
 
-REGISTRY = "k8s.gcr.io"
+SANDBOX = "k8s.gcr.io/pause:3.2"
+"""What containerd of every lab takes to hold a pod's namespaces, whatever the release calls it."""
 _CREATED = "2021-01-13T13:20:00Z"
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _COMPONENTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
-# kubeadm's preflight pulls these two even when no add-on is asked for; nothing ever runs them.
-_ADD_ONS = ("kube-proxy:v" + VERSION, "coredns:1.7.0")
 _LIBRARIES = ("lib/x86_64-linux-gnu/libc.so.6", "lib64/ld-linux-x86-64.so.2")
-_EDITION = "1"
+_EDITION = "2"
 
 _IMPORT = """
 set -eu
@@ -58,18 +58,20 @@ class Image:
     entry: tuple[str, ...] = ()
 
 
-def etcd_tag(line: str) -> str:
-    """The tag of etcd's image for a line of releases."""
-    return f"{line}-0"
+def etcd_tag(spec: LabSpec) -> str:
+    """The tag of etcd's image: of a line of releases, or of the release that was brought."""
+    return f"{spec.etcd_line}-0"
 
 
-def recipe(line: str, ingredients: Sequence[str]) -> Recipe:
-    """The recipe for an etcd line. `ingredients` are the keys of what goes into the images."""
-    text = repr((_EDITION, line, tuple(ingredients), _ADD_ONS, _LIBRARIES, _IMPORT))
-    return Recipe(name=f"images-etcd-{line}", text=text, room=3 * 1024**3)
+def recipe(spec: LabSpec, ingredients: Sequence[str]) -> Recipe:
+    """The recipe for a spec's images. `ingredients` are the keys of what goes into them."""
+    text = repr((_EDITION, spec.etcd_line, tuple(ingredients), _LIBRARIES, _IMPORT))
+    return Recipe(name=f"images-etcd-{spec.etcd_line}", text=text, room=3 * 1024**3)
 
 
-def build(line: str, layers: Sequence[Path], folder: Path, progress: Progress) -> Mapping[str, str]:
+def build(
+    spec: LabSpec, layers: Sequence[Path], folder: Path, progress: Progress
+) -> Mapping[str, str]:
     """Fill `folder`/root, a /var/lib/containerd with the images imported."""
     progress.say("making the images of the control plane and importing them into containerd")
     places = {
@@ -81,13 +83,13 @@ def build(line: str, layers: Sequence[Path], folder: Path, progress: Progress) -
     }
     for place in places.values():
         place.mkdir()
-    write_archive(_images(line, layers), places["ARCHIVES"] / "images.tar")
+    write_archive(_images(spec, layers), places["ARCHIVES"] / "images.tar")
     environment = {name: str(place) for name, place in places.items()}
     environment["LAYERS"] = ":".join(str(layer) for layer in layers)
     run([*DIE_WITH_CALLER, "sh", "-c", _IMPORT], timeout=300, env=environment)
     for name in ("UPPER", "WORK", "MERGED", "ARCHIVES"):
         shutil.rmtree(places[name])
-    return {"images": f"kubernetes v{VERSION}, etcd {line}"}
+    return {"images": f"kubernetes v{Release.of(spec).version}, etcd {spec.etcd_line}"}
 
 
 def furnish(kept: Path, folder: Path) -> None:
@@ -120,20 +122,40 @@ def write_archive(images: Sequence[Image], path: Path) -> None:
         _add(archive, "manifest.json", json.dumps(listed).encode())
 
 
-def _images(line: str, layers: Sequence[Path]) -> list[Image]:
+def _images(spec: LabSpec, layers: Sequence[Path]) -> list[Image]:
     def found(name: str) -> Path:
         return next(layer / name for layer in layers if (layer / name).exists())
 
-    pause = (f"{REGISTRY}/pause:3.2", *(f"{REGISTRY}/{name}" for name in _ADD_ONS))
-    images = [Image(pause, {"pause": found("usr/lib/pause/pause")}, ("/pause",))]
-    for name in _COMPONENTS:
+    release = Release.of(spec)
+    listed = listed_by(found("usr/bin/kubeadm"), release)
+    programs = {name: f"{release.registry}/{name}:v{release.version}" for name in _COMPONENTS}
+    etcd = f"{release.registry}/etcd:"
+    # kubeadm's preflight pulls the add-ons even when none is asked for; nothing ever runs them.
+    others = [name for name in listed if name not in programs.values() and etcd not in name]
+    names = tuple(dict.fromkeys([SANDBOX, *others]))
+    images = [Image(names, {"pause": found("usr/lib/pause/pause")}, ("/pause",))]
+    for name, image in programs.items():
         place = f"usr/local/bin/{name}"
-        images.append(Image((f"{REGISTRY}/{name}:v{VERSION}",), {place: found(place)}))
+        images.append(Image((image,), {place: found(place)}))
     tools = [f"usr/local/bin/{name}" for name in ("etcd", "etcdctl", "etcdutl")]
-    there = [tool for tool in tools if any((layer / tool).exists() for layer in layers)]
-    files = {name: found(name) for name in (*there, *_LIBRARIES)}
-    images.append(Image((f"{REGISTRY}/etcd:{etcd_tag(line)}",), files))
+    there = {tool: found(tool) for tool in tools if any((one / tool).exists() for one in layers)}
+    # A release is linked statically, and its image has neither a libc nor a shell.
+    libraries = _LIBRARIES if any(linked(tool) for tool in there.values()) else ()
+    files = {**there, **{name: found(name) for name in libraries}}
+    images.append(Image((f"{etcd}{etcd_tag(spec)}",), files))
     return images
+
+
+def listed_by(kubeadm: Path, release: Release) -> list[str]:
+    """The images that a kubeadm wants for its release; it asks nobody when it is told which."""
+    which = ("--kubernetes-version", f"v{release.version}", "--image-repository", release.registry)
+    return run([str(kubeadm), "config", "images", "list", *which], timeout=60).split()
+
+
+def linked(program: Path) -> bool:
+    """Whether a program needs a libc beside it: its ELF header names what loads it."""
+    with program.resolve().open("rb") as file:
+        return b"/lib64/ld-linux" in file.read(4096)
 
 
 def _layer(files: Mapping[str, Path]) -> bytes:

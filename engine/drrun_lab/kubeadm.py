@@ -15,9 +15,9 @@ from subprocess import CompletedProcess
 from drrun.errors import LabError
 from drrun_lab import images
 from drrun_lab.commands import tail
-from drrun_lab.kubernetes import VERSION
 from drrun_lab.layout import LabHost, Layout
 from drrun_lab.progress import Progress
+from drrun_lab.release import Release
 
 CONFIG = "/root/kubeadm.yaml"
 ENCRYPTION = "/etc/kubernetes/encryption.yaml"
@@ -76,42 +76,43 @@ def bring_up(layout: Layout, ssh: Ssh, progress: Progress) -> None:
 
 
 def _new(layout: Layout, host: LabHost, tokens: Tokens) -> Iterator[str]:
-    api = "kubeadm.k8s.io/v1beta2"
+    release = Release.of(layout.spec)
     yield f"""\
-apiVersion: {api}
+apiVersion: {release.kubeadm_api}
 kind: InitConfiguration
 bootstrapTokens: [{{token: {tokens.bootstrap}, ttl: 24h0m0s}}]
 certificateKey: {tokens.certificates}
 localAPIEndpoint: {{advertiseAddress: {host.address}, bindPort: 6443}}
-nodeRegistration: {{criSocket: /run/containerd/containerd.sock, name: {host.name}}}
+nodeRegistration: {{criSocket: {release.runtime_socket}, name: {host.name}}}
 """
     yield f"""\
-apiVersion: {api}
+apiVersion: {release.kubeadm_api}
 kind: ClusterConfiguration
 clusterName: lab
-kubernetesVersion: v{VERSION}
+kubernetesVersion: v{release.version}
 controlPlaneEndpoint: "{layout.haproxy_address}:6443"
-imageRepository: {images.REGISTRY}
-etcd: {{local: {{imageTag: {images.etcd_tag(layout.spec.etcd)}, dataDir: /var/lib/etcd}}}}
+imageRepository: {release.registry}
+etcd: {{local: {{imageTag: {images.etcd_tag(layout.spec)}, dataDir: /var/lib/etcd}}}}
 networking: {{podSubnet: 10.244.0.0/16, serviceSubnet: 10.96.0.0/12}}
 apiServer:
-  extraArgs: {{encryption-provider-config: {ENCRYPTION}}}
+  extraArgs: {release.extra_arguments("encryption-provider-config", ENCRYPTION)}
   extraVolumes:
   - {{name: encryption, hostPath: {ENCRYPTION}, mountPath: {ENCRYPTION}, readOnly: true, pathType: File}}
 """
-    yield """\
+    yield f"""\
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 cgroupDriver: cgroupfs
 failSwapOn: false
 imageGCHighThresholdPercent: 100
-evictionHard: {nodefs.available: "0%", nodefs.inodesFree: "0%", imagefs.available: "0%", memory.available: "1Mi"}
+{release.kubelet_settings}evictionHard: {{nodefs.available: "0%", nodefs.inodesFree: "0%", imagefs.available: "0%", memory.available: "1Mi"}}
 """
 
 
 def _joined(layout: Layout, host: LabHost, tokens: Tokens) -> Iterator[str]:
+    release = Release.of(layout.spec)
     yield f"""\
-apiVersion: kubeadm.k8s.io/v1beta2
+apiVersion: {release.kubeadm_api}
 kind: JoinConfiguration
 discovery:
   bootstrapToken:
@@ -121,5 +122,5 @@ discovery:
 controlPlane:
   certificateKey: {tokens.certificates}
   localAPIEndpoint: {{advertiseAddress: {host.address}, bindPort: 6443}}
-nodeRegistration: {{criSocket: /run/containerd/containerd.sock, name: {host.name}}}
+nodeRegistration: {{criSocket: {release.runtime_socket}, name: {host.name}}}
 """

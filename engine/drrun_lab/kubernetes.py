@@ -26,7 +26,7 @@ from drrun_lab.progress import Progress
 VERSION = "1.20.2"
 SUITE = "bookworm"
 _COMMIT = "faecb196815e248d3ecfb03c680a4507229c2a56"
-_BINARIES = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
+BINARIES = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
 _REFLECT2 = "golang-github-modern-go-reflect2-dev"
 _ROOT_PACKAGE = "k8s.io/kubernetes"
 _NOT_GENERATED = ("code-generator", "sample-apiserver", "_examples", "test", "testing", "testdata")
@@ -34,7 +34,7 @@ _RECIPE_EDITION = "1"
 
 RECIPE = Recipe(
     name=f"kubernetes-{VERSION}",
-    text=f"{_RECIPE_EDITION} {SUITE} {VERSION} {_COMMIT} {' '.join(_BINARIES)} reflect2 static",
+    text=f"{_RECIPE_EDITION} {SUITE} {VERSION} {_COMMIT} {' '.join(BINARIES)} reflect2 static",
     room=7 * 1024**3,
 )
 
@@ -47,7 +47,7 @@ def build(folder: Path, progress: Progress) -> Mapping[str, str]:
     progress.say(f"kubernetes {VERSION}: source ready, compiling (about four minutes on two cores)")
     out = folder / "root" / "usr" / "local" / "bin"
     out.mkdir(parents=True)
-    for binary in _BINARIES:
+    for binary in BINARIES:
         go.compile(f"./cmd/{binary}", out)
         progress.say(f"kubernetes {VERSION}: {binary} compiled")
     shutil.rmtree(work)

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 
 from drrun.errors import LabError
-from drrun_lab import kubeadm, network, provision, saved
+from drrun_lab import brought, kubeadm, network, provision, saved
 from drrun_lab.access import Access
 from drrun_lab.cache import Cache, locked
 from drrun_lab.control_plane import LEADERS, ControlPlane
@@ -58,7 +58,7 @@ class Lab:
         """
         progress = progress or Progress()
         require_root("drrun lab up")
-        spec = spec or LabSpec()
+        spec = brought.told(spec or LabSpec())
         folder = state_folder() / checked_name(name)
         with _lab_lock(name, progress):
             record = LabRecord.read(folder)
@@ -70,7 +70,7 @@ class Lab:
                 return cls._create(name, spec, folder, progress)
             if record.layout.spec != spec:
                 raise LabError(
-                    f"lab {name} is there with another shape: {record.layout.spec}",
+                    f"lab {name} is there with another shape: {record.layout.spec.described}",
                     hint=f"`drrun lab down --name {name}` first, or choose another --name",
                 )
             lab = cls(record, folder, progress)

@@ -8,13 +8,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from typing import Literal
 
 from drrun.errors import LabError
 
-EtcdLine = Literal["3.5", "3.4"]
+EtcdLine = Literal["3.5", "3.4", "sid"]
 Supervision = Literal["systemd", "kubeadm"]
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _MOST_HOSTS = 9
@@ -30,6 +30,8 @@ class LabSpec:
     spare of kubeadm is a node that has joined nothing: containerd with images, kubelet off, no keys.
     `layout` is who runs the control plane: units of systemd, or kubelet with static pods as kubeadm
     makes them.
+    `etcd_from` and `kube_from` are folders with programs that somebody brings, in place of Debian's;
+    their versions are put in when the lab comes up. Nothing else of a spec depends on them.
     Raises LabError when the numbers make no lab.
     """
 
@@ -38,6 +40,10 @@ class LabSpec:
     kube: bool = True
     spares: int = 0
     layout: Supervision = "systemd"
+    etcd_from: str = field(default="", repr=False)
+    kube_from: str = field(default="", repr=False)
+    etcd_version: str = field(default="", repr=False)
+    kube_version: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         if not 1 <= self.hosts <= _MOST_HOSTS:
@@ -49,6 +55,26 @@ class LabSpec:
                 "a kubeadm lab has Kubernetes",
                 hint="leave --no-kube out, or choose --layout systemd",
             )
+        if self.kube_from and not self.kube:
+            raise LabError("--kube-from is for a lab with Kubernetes", hint="leave --no-kube out")
+
+    @property
+    def etcd_line(self) -> str:
+        """The line of etcd, or the release that was brought: `3.5`, `3.6.14`."""
+        return self.etcd_version or self.etcd
+
+    @property
+    def described(self) -> str:
+        """The shape, and what was brought, for a message."""
+        brought = [
+            f"{what} {version} of {folder}"
+            for what, version, folder in (
+                ("etcd", self.etcd_version, self.etcd_from),
+                ("Kubernetes", self.kube_version, self.kube_from),
+            )
+            if folder
+        ]
+        return ", ".join([repr(self), *brought])
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from drrun_lab import base, etcd, images, kubernetes, node_binaries, node_layer
+from drrun_lab import base, brought, etcd, images, kubernetes, node_binaries, node_layer
 from drrun_lab.cache import Cache, Recipe
 from drrun_lab.layout import LabSpec
 from drrun_lab.packages import BUILD_TOOLS, RUN_TOOLS, install_missing
@@ -47,6 +47,8 @@ def prepare(spec: LabSpec, progress: Progress) -> Ingredients:
     with ThreadPoolExecutor(len(wanted)) as pool:
         made = list(pool.map(obtain, wanted))
     versions = {name: version for _, record in made for name, version in record.items()}
+    if not spec.etcd_from:
+        etcd.check(spec.etcd, versions["etcd-server"])
     layers = tuple(layer for layer, _ in made)
     if spec.layout == "kubeadm":
         return _with_nodes(spec, cache, Ingredients(layers, versions), progress)
@@ -68,8 +70,8 @@ def _with_nodes(spec: LabSpec, cache: Cache, below: Ingredients, progress: Progr
     )
     layers = (*upper, node.folder / "root", lowest)
     kept = cache.obtain(
-        images.recipe(spec.etcd, [layer.parent.name for layer in layers]),
-        lambda folder: images.build(spec.etcd, layers, folder, progress),
+        images.recipe(spec, [layer.parent.name for layer in layers]),
+        lambda folder: images.build(spec, layers, folder, progress),
     )
     versions = {**below.versions, **node.record, **kept.record}
     return Ingredients(layers, versions, kept.folder / "root")
@@ -81,10 +83,17 @@ def _wanted(spec: LabSpec) -> list[tuple[Recipe, _Build]]:
     def build_etcd(folder: Path, progress: Progress) -> Mapping[str, str]:
         return etcd.build(spec.etcd, folder, progress)
 
-    wanted: list[tuple[Recipe, _Build]] = [(etcd.recipe(spec.etcd), build_etcd)]
+    def ours_or_brought(ours: tuple[Recipe, _Build], own: brought.Programs | None) -> None:
+        wanted.append((own.recipe, own.build) if own else ours)
+
+    wanted: list[tuple[Recipe, _Build]] = []
+    own_etcd = brought.etcd(spec) if spec.etcd_from else None
+    ours_or_brought((etcd.recipe(spec.etcd), build_etcd), own_etcd)
     if spec.kube:
-        wanted.append((kubernetes.RECIPE, kubernetes.build))
+        own = brought.control_plane(spec) if spec.kube_from else None
+        ours_or_brought((kubernetes.RECIPE, kubernetes.build), own)
     if spec.layout == "kubeadm":
-        wanted.append((node_binaries.RECIPE, node_binaries.build))
+        own = brought.node(spec) if spec.kube_from else None
+        ours_or_brought((node_binaries.RECIPE, node_binaries.build), own)
     wanted.append((base.RECIPE, base.build))
     return wanted

@@ -166,7 +166,7 @@ def _control_plane(layout: Layout, host: LabHost, credentials: Credentials) -> I
     texts = {
         "kube-apiserver": units.kube_apiserver(layout, host),
         "kube-controller-manager": units.kube_controller_manager(layout),
-        "kube-scheduler": units.kube_scheduler(),
+        "kube-scheduler": units.kube_scheduler(layout),
     }
     for name, text in texts.items():
         yield HostFile(f"{_UNITS}/{name}.service", text.encode())

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from drrun_lab.access import Access, sshd_answers
 from drrun_lab.lab import Lab
 
-_WORTH_SHOWING = ("etcd-server", "kubernetes-source", "go", "systemd", "haproxy")
+_WORTH_SHOWING = ("etcd-server", "kubernetes", "kubernetes-source", "go", "systemd", "haproxy")
 
 
 def describe(name: str = "") -> str:

@@ -6,6 +6,7 @@ Everything here is a pure function of a layout and a host in it.
 from __future__ import annotations
 
 from drrun_lab.layout import LabHost, Layout
+from drrun_lab.release import Release
 
 PKI = "/etc/kubernetes/pki"
 _SERVICES = "10.96.0.0/12"
@@ -108,7 +109,7 @@ def kube_controller_manager(layout: Layout) -> str:
     later ones for ten seconds at each start.
     """
     flags = {
-        **_client_flags("controller-manager"),
+        **_client_flags("controller-manager", layout),
         "client-ca-file": f"{PKI}/ca.crt",
         "cluster-name": layout.name,
         "cluster-signing-cert-file": f"{PKI}/ca.crt",
@@ -123,9 +124,9 @@ def kube_controller_manager(layout: Layout) -> str:
     return _kube_unit("kube-controller-manager", flags, after="kube-apiserver.service")
 
 
-def kube_scheduler() -> str:
+def kube_scheduler(layout: Layout) -> str:
     """The scheduler's unit."""
-    flags = _client_flags("scheduler")
+    flags = _client_flags("scheduler", layout)
     return _kube_unit("kube-scheduler", flags, after="kube-apiserver.service")
 
 
@@ -166,7 +167,7 @@ backend control_plane
 {servers}"""
 
 
-def _client_flags(component: str) -> dict[str, str]:
+def _client_flags(component: str, layout: Layout) -> dict[str, str]:
     config = f"/etc/kubernetes/{component}.conf"
     return {
         "authentication-kubeconfig": config,
@@ -174,7 +175,7 @@ def _client_flags(component: str) -> dict[str, str]:
         "kubeconfig": config,
         "bind-address": "127.0.0.1",
         "leader-elect": "true",
-        "port": "0",
+        **Release.of(layout.spec).controller_flags,
     }
 
 
