@@ -28,7 +28,7 @@ awk '$4 == "0A" { sub(/.*:/, "", $2); print "port", $2 }' /proc/net/tcp /proc/ne
 for d in /etc/systemd/system/*.d /etc/kubernetes/manifests /var/lib/drrun/stopped /var/lib/drrun/aside /var/lib/etcd; do
   [ ! -d "$d" ] || ls -A "$d" | sed "s|^|in $d: |"
 done
-ls -d /var/lib/etcd* | sed 's/^/beside /'
+ls -d /var/lib/etcd* $(ls -d /var/lib/drrun-*/* 2>/dev/null) | sed 's/^/beside /'
 stat -c 'owner %n %U:%G %a' /var/lib/etcd /var/lib/etcd/member 2>/dev/null
 sha256sum /etc/default/etcd /etc/systemd/system/*.service /etc/kubernetes/manifests/* /etc/kubernetes/*.conf \
   $(find /etc/kubernetes/pki -type f) /usr/local/bin/etcd 2>/dev/null
@@ -179,10 +179,14 @@ class Scene:
         """How it stood before; made anew first where the last case left something."""
         if self.dirty:
             self.made()
-        until(self.settled, timeout=90, awaiting="everything to stand still")
+        self.still()
         self.dirty = True
         yield self.stands()
         self.dirty = False
+
+    def still(self) -> None:
+        """Wait until everything is as a sound cluster is."""
+        until(self.settled, timeout=90, awaiting="everything to stand still")
 
     def settled(self) -> bool:
         """Whether every API server is let in and all services run."""

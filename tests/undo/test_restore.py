@@ -14,10 +14,11 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 EACH = ("cp1", "cp2", "cp3")
 BROKEN = (
     "mkdir -p /run/systemd/system/{0}.service.d; "
-    "printf '[Service]\\nExecStart=\\nExecStart=/bin/false\\n' >/run/systemd/system/{0}.service.d/f.conf; "
+    "printf '[Service]\\n{1}\\n' >/run/systemd/system/{0}.service.d/f.conf; "
     "systemctl daemon-reload"
 )
 """A unit whose next start fails for good; what runs of it runs on."""
+DIES, NEVER_BEGINS = "ExecStart=\\nExecStart=/bin/false", "ExecStartPre=/bin/false"
 MENDED = "rm -rf /run/systemd/system/{0}.service.d; systemctl daemon-reload"
 
 
@@ -52,20 +53,23 @@ def test_a_change_that_cannot_be_begun_is_undone_whole(scene: Scene, at: At) -> 
 
 
 @pytest.mark.parametrize(
-    ("service", "step"),
+    ("service", "step", "how"),
     [
-        ("kube-scheduler", "stop-schedulers"),
-        ("etcd", "stop-etcd"),
-        ("kube-apiserver", "stop-apiservers"),
+        ("kube-scheduler", "stop-schedulers", DIES),
+        ("etcd", "stop-etcd", NEVER_BEGINS),
+        ("kube-apiserver", "stop-apiservers", NEVER_BEGINS),
     ],
+    ids=["scheduler", "etcd", "apiserver"],
 )
-def test_what_does_not_come_back_is_what_is_named(scene: Scene, service: str, step: str) -> None:
+def test_what_does_not_come_back_is_what_is_named(
+    scene: Scene, service: str, step: str, how: str
+) -> None:
     """A unit of cp2 starts no more: exit 9 names its undo alone, and that unit alone is not as it was.
 
     When it is mended the same undo ends with 8.
     """
     with scene.case() as before:
-        each(scene.lab, BROKEN.format(service), ["cp2"])
+        each(scene.lab, BROKEN.format(service, how), ["cp2"])
         try:
             run = scene.failed(At("install", "install", "cp1"), scene.restore)
             code, told = scene.undone(run)
@@ -125,7 +129,7 @@ def test_a_stop_that_systemd_refuses_is_undone_whole(scene: Scene) -> None:
 def test_members_that_do_not_start_on_the_new_data_are_undone_whole(scene: Scene) -> None:
     """Etcd's program is another one from the swap on, on one host; when it is back, so is everything."""
     with scene.case() as before:
-        each(scene.lab, BROKEN.format("etcd"), ["cp3"])
+        each(scene.lab, BROKEN.format("etcd", NEVER_BEGINS), ["cp3"])
         try:
             done = scene.drrun(*scene.restore)
             run = scene.operator.newest()
