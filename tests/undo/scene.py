@@ -170,8 +170,15 @@ class Scene:
             return False
 
     def back(self, before: Mapping[str, frozenset[str]]) -> None:
-        """Everything stands as before, and clients find what was there."""
-        assert differences(before, self.stands()) == []
+        """Everything stands as before, and clients find what was there; a balancer needs some seconds to see it."""
+        now = self.stands()
+        wrong = [line for line in differences(before, now) if "serves" not in line]
+        assert not wrong, "\n".join(wrong)
+        until(
+            lambda: differences(before, self.stands()) == [],
+            timeout=20,
+            awaiting="the balancer to see every API server",
+        )
         until(self.whole, timeout=60, awaiting="the objects, through the load balancer")
 
     @contextmanager
