@@ -51,10 +51,12 @@ table inet $TABLE {
     tcp dport $PORT reject with tcp reset
   }
 }"
-both() { iptables -w 5 "$@" && if command -v ip6tables >/dev/null; then ip6tables -w 5 "$@"; fi; }
+# A family that the kernel lacks is closed: there ip6tables ends with an error whatever it is asked.
+six() { [ -e /proc/net/if_inet6 ] && command -v ip6tables >/dev/null; }
+both() { iptables -w 5 "$@" && if six; then ip6tables -w 5 "$@"; fi; }
 filter() { # a program is not enough: its kernel must take the rules
   if command -v nft >/dev/null && printf '%s\n' "$rules" | nft -c -f - 2>/dev/null; then echo nft
-  elif command -v iptables >/dev/null && iptables -w 5 -S >/dev/null 2>&1; then echo iptables; fi
+  elif command -v iptables >/dev/null && both -S >/dev/null 2>&1; then echo iptables; fi
 }
 """
 _LOOK = r"""
@@ -196,6 +198,11 @@ class Open(_Port):
         found: Any = host.read(self._fact())
         if found == "closed":
             self._set(host, "open", "open")
+        elif found == "open":  # somebody reloaded the packet filter, or the host was rebooted
+            host.note(
+                f"{host.name}: port {self.port} was not closed any more: clients may have come in before the restored "
+                "cluster was proved; what they wrote is in it"
+            )
 
     def undo(self, host: Host, done: Done) -> None:
         """Closed again: what is undone before it was proved too, must not find clients inside."""
