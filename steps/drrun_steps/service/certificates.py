@@ -298,7 +298,31 @@ class ServiceStale(Fact[tuple[str, ...]]):
         return tuple(line for line in reply.text.splitlines() if line)
 
 
+@dataclass(frozen=True, slots=True)
+class ServiceExpired(Fact[tuple[str, ...]]):
+    """Certificates that have expired among those that a start of the service would load, in words; authorities not.
+
+    An authority that others have followed may have ended long ago.
+    """
+
+    name: ClassVar[str] = "service.expired"
+    service: str
+
+    def about(self) -> tuple[str, ...]:
+        """The certificate files."""
+        return ("certificates",)
+
+    def ask(self) -> Command:
+        """The files that its flags, variables and kubeconfigs name."""
+        return ServiceCertificates(self.service).ask()
+
+    def parse(self, reply: Reply) -> tuple[str, ...]:
+        """One line each. Raises ValueError when the script broke off, or a file makes no sense."""
+        found = ServiceCertificates(self.service).parse(reply)
+        return tuple(str(one) for one in found if one.expired and not one.authority)
+
+
 STALE = satisfies("stale", bool)
 """For `ServiceStale`: something is."""
 
-FACTS: tuple[type[Fact[Any]], ...] = (ServiceCertificates, ServiceStale)
+FACTS: tuple[type[Fact[Any]], ...] = (ServiceCertificates, ServiceExpired, ServiceStale)

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from drrun.spi import FactRef, Question, Where
+from drrun.spi import FactRef, Question, Where, satisfies
+from drrun_steps.service.certificates import ServiceExpired
 from drrun_steps.service.facts import ServiceReady, ServiceState
 from drrun_steps.service.units import unit
 
@@ -31,6 +32,7 @@ def readiness(service: str, at: Where) -> Sequence[Question]:
     if not sources:
         return ()
     return [
+        _valid(service, at),
         Question(
             f"ready:{service}",
             ServiceReady(service),
@@ -40,8 +42,23 @@ def readiness(service: str, at: Where) -> Sequence[Question]:
             hint=f"see how {unit(service)} is probed on {at.name}: the readiness or liveness probe of its manifest, or "
             "the Type of its unit",
             up=[(ServiceState(service), "running"), *((source, True) for source in sources)],
-        )
+        ),
     ]
+
+
+def _valid(service: str, at: Where) -> Question:
+    """A process that lives on works with what it has read; the next one reads its files, and dies of them.
+
+    Source: kops#12620: an API server whose client certificate for etcd had expired ran until it was restarted.
+    """
+    return Question(
+        f"certificates:{service}",
+        ServiceExpired(service),
+        must=satisfies("none", lambda found: not found),
+        because=f"{service} would be started with a certificate that has expired",
+        hint=f"renew the certificates of {service} on {at.name}, with kube-certs-renew or by hand",
+        mended=True,
+    )
 
 
 def _healthy(service: str, at: Where) -> FactRef:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import socket
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ from drrun_steps.service.certificates import (
     KUBELETS,
     Certificate,
     ServiceCertificates,
+    ServiceExpired,
     ServiceStale,
 )
 from drrun_steps.service.facts import ServiceReady
@@ -113,6 +115,21 @@ def test_hours_are_counted_from_the_hosts_own_clock(machine: Machine) -> None:
     """All of the lab's end within ten years and a day."""
     found = machine.certificates(hours=24 * 3651)
     assert all(one.ending and not one.expired for one in found.values())
+
+
+@pytest.mark.field("40")
+def test_what_a_restart_would_load_and_has_expired_is_named(machine: Machine) -> None:
+    """By the host's clock and before the restart; an authority that has ended is no fault of the service."""
+    fact = ServiceExpired("kube-apiserver")
+    reply = machine.run(fact.ask())
+    assert fact.parse(reply) == ()
+    later = re.sub(rb"now=[0-9]+", b"now=4102444800", reply.stdout)  # the year 2100
+    found = fact.parse(dataclasses.replace(reply, stdout=later))
+    assert sorted(Path(text.split(" ")[0]).name for text in found) == [
+        "admin.conf",
+        "apiserver.crt",
+    ]
+    assert all(" ended " in text for text in found)
 
 
 def test_a_key_of_another_pair_is_not_sound(machine: Machine) -> None:
